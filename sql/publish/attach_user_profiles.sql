@@ -1,0 +1,1 @@
+ALTER TABLE recs.user_profiles ATTACH PARTITION {partition} FOR VALUES IN (%(publication_id)s)

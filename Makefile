@@ -1,0 +1,72 @@
+# The whole developer interface. `make` alone lists it; `make demo` needs nothing but Python 3.11 or 3.12.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TORCH := $(shell grep -E '^torch==' requirements.txt)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --retries 5
+
+# pip is silent about how far it is: this counts what it collects and installs, and keeps its errors.
+COUNT = awk -v total=$$total -v start=$$SECONDS '\
+	/^(Collecting|Requirement already)/ {n++; printf "\r   %d of %d packages found   ", n, total; fflush()} \
+	/^Installing collected/ {printf "\r   %d packages found, unpacking them (a minute or two) ...   ", n; fflush()} \
+	/^Successfully installed/ {printf "\r   installed                                              "} \
+	/^ERROR/ {print "\n   " $$0} END {print ""}'
+
+.PHONY: help demo test lint bench up down lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(STAMP) ## a shop's half-year, end to end, in the Airflow UI (resumes what an earlier one finished)
+	@$(BIN)/ecomrec demo
+
+test: lint ## ruff and every test
+	@$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff only
+	@$(BIN)/ruff check .
+
+bench: $(STAMP) ## measure again what benchmarks/results holds
+	@for path in benchmarks/[a-z]*.py; do name=$$(basename $$path .py); \
+	  [ $$name = screenshot ] || $(BIN)/python -m benchmarks.$$name; done
+
+up: $(STAMP) ## start Postgres and Airflow; Ctrl-C stops them
+	@$(BIN)/ecomrec up
+
+down: $(STAMP) ## stop them from another terminal
+	@$(BIN)/ecomrec down
+
+lock: $(STAMP) ## requirements.in -> requirements.txt; NVIDIA's own wheels are left to torch
+	@$(PIP) install -q uv
+	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+	  --python $(BIN)/python requirements.in | { grep -v -E '^(nvidia-|cuda-|triton==)' || true; } > requirements.txt.new
+	@mv requirements.txt.new requirements.txt && echo "requirements.txt: $$(wc -l < requirements.txt) packages"
+
+clean: ## stop everything and remove .venv, .ecomrec and caches (asks first)
+	@read -r -p "Remove .venv, .ecomrec (data included) and caches? [y/N] " answer && [ "$$answer" = y ]
+	@if [ -x $(BIN)/ecomrec ]; then $(BIN)/ecomrec down || true; fi
+	@rm -rf $(VENV) .ecomrec .pytest_cache .ruff_cache && find . -name __pycache__ -prune -exec rm -rf {} +
+
+# Done again only when requirements.txt or pyproject.toml differ in content, not in time stamp.
+$(STAMP): requirements.txt pyproject.toml
+	@sum=$$(cat requirements.txt pyproject.toml | sha256sum | cut -c1-64); \
+	if [ "$$(cat $(STAMP) 2>/dev/null)" = "$$sum" ]; then touch $(STAMP); exit 0; fi; \
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null || { \
+	  echo "ecomrec needs Python 3.11 or 3.12, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
+	  echo "  remedy: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }; \
+	echo "== install: $$(wc -l < requirements.txt) pinned packages into $(VENV) (once)"; \
+	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	again() { "$$@" || { echo "   that failed; once more, in case it was the network"; sleep 5; "$$@"; }; }; \
+	torch() { total=1; $(PIP) install --progress-bar off $(TORCH) 2> $(VENV)/pip.log | $(COUNT); }; \
+	rest() { total=$$(wc -l < requirements.txt); $(PIP) install --progress-bar off -r requirements.txt 2>> $(VENV)/pip.log | $(COUNT); }; \
+	log() { grep -E '^ERROR' $(VENV)/pip.log | sed 's/^/   /'; echo "   everything pip said: $(VENV)/pip.log"; exit 1; }; \
+	echo "   $(TORCH)"; again torch || log; \
+	echo "   the rest"; again rest || log; \
+	$(PIP) install -q -e . --no-deps 2>> $(VENV)/pip.log || log; \
+	echo "$$sum" > $(STAMP); echo "== installed in $${SECONDS} s"

@@ -10,12 +10,9 @@ from importlib import import_module
 from types import ModuleType
 
 from ecomrec import gates, workspace
+from ecomrec.families import FAMILIES
 from ecomrec.settings import Settings
 
-FAMILIES = {  # family -> (module that builds its data set, module that trains it)
-    "recommender": ("ecomrec.dataset", "ecomrec.recommender"),
-    "query_classifier": ("ecomrec.labels", "ecomrec.query_classifier"),
-}
 Echo = Callable[[str], None]
 
 

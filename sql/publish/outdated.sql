@@ -4,5 +4,6 @@ SELECT publication_id FROM (
            row_number() OVER (PARTITION BY state IN ('live', 'superseded') ORDER BY published_at DESC NULLS LAST) AS age
     FROM ops.publications
 ) AS numbered
-WHERE (state = 'superseded' AND age > %(kept)s) OR state = 'failed' OR (state = 'building' AND started_at < now() - interval '1 day')
+WHERE ((state = 'superseded' AND age > %(kept)s) OR state = 'failed' OR (state = 'building' AND started_at < now() - interval '1 day'))
+    AND to_regclass('recs.user_recommendations_p' || publication_id) IS NOT NULL
 ORDER BY publication_id

@@ -1,0 +1,69 @@
+"""Scores all users with the champion and publishes their lists and profiles, live in one instant.
+
+**Starts** when a day's `events` are loaded or a new `champion` is promoted, for that day; or by hand.
+**prepare** opens a publication and cuts the users into shards; **score** (one mapped task a shard) writes lists with a
+reason for each item; **profiles** describes each user; **audit** counts what is wrong; **publish** makes all tables live
+in one transaction and drops publications that are no longer kept. **Emits** the asset `recommendations`.
+
+Analysts read `analytics.user_recommendations` and `analytics.user_profiles`; they see the old publication until the
+last instant, then the new one. Before the first `train_models` there is no champion: the run is skipped.
+**Run again**: a killed task starts over in the same publication. **When red**: what was live stays live.
+"""
+
+from airflow.sdk import PartitionedAssetTimetable, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+from wiring import CHAMPION, DAG_DEFAULTS, EVENTS, RECOMMENDATIONS, day_of, day_param, emit, settings
+
+
+@dag(schedule=PartitionedAssetTimetable(assets=EVENTS | CHAMPION), doc_md=__doc__, tags=["recommend"],
+     params={"day": day_param("Day to publish for, YYYY-MM-DD. Blank: the day of the events or champion that started the run.")}, **DAG_DEFAULTS)
+def publish_recommendations():
+    @task
+    def prepare(**context) -> dict:
+        from ecomrec.publication import open_publication
+        from ecomrec.registry import champion
+
+        found = champion(settings(), "recommender")
+        if found is None:
+            raise AirflowSkipException("no champion of the family 'recommender' yet: run train_models first")
+        plan = open_publication(settings(), context["run_id"], day_of(context), f"recommender/{found['version']} ({found['kind']})")
+        return {**plan, "model_uri": found["uri"]}
+
+    @task
+    def shards(plan: dict) -> list[dict]:
+        return plan["shards"]
+
+    @task(queue="gpu", map_index_template="shard {{ task.op_kwargs['shard']['shard'] }}")
+    def score(plan: dict, shard: dict) -> dict:
+        from ecomrec.recommend import score_shard
+
+        return score_shard(settings(), plan, shard, plan["model_uri"])
+
+    @task
+    def profiles(plan: dict) -> dict:
+        from ecomrec.profiles import build
+
+        return build(settings(), plan["publication_id"], plan["day"])
+
+    @task
+    def audit(plan: dict) -> dict:
+        from ecomrec.publication import audit
+
+        return audit(settings(), plan["publication_id"], plan["day"])
+
+    @task(outlets=[RECOMMENDATIONS])
+    def publish(plan: dict, found: dict, **context) -> dict:
+        from ecomrec.publication import go_live, prune
+
+        live = go_live(settings(), plan["publication_id"], found)
+        prune(settings())
+        emit(context, RECOMMENDATIONS, plan["day"], live)
+        return live
+
+    plan = prepare()
+    audited = audit(plan)
+    [score.partial(plan=plan).expand(shard=shards(plan)), profiles(plan)] >> audited
+    publish(plan, audited)
+
+
+publish_recommendations()

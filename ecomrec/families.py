@@ -1,0 +1,6 @@
+"""The model families: name -> (module that builds its data set, module that trains, compresses and evaluates it)."""
+
+FAMILIES = {
+    "recommender": ("ecomrec.dataset", "ecomrec.recommender"),
+    "query_classifier": ("ecomrec.labels", "ecomrec.query_classifier"),
+}

@@ -1,0 +1,17 @@
+"""User profiles: one set-based statement over what was bought, into the publication's own partition."""
+
+import time
+
+from ecomrec import database
+from ecomrec.publication import partition, window
+from ecomrec.settings import Settings
+
+
+def build(settings: Settings, publication_id: int, day: str) -> dict:
+    """Fills the profiles of a publication; a second time replaces the first. Returns users and seconds."""
+    started = time.monotonic()
+    name = partition("user_profiles", publication_id)
+    with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection:
+        database.execute(connection, "profiles/clear", partition=name)
+        users = database.execute(connection, "profiles/fill", {**window(settings, day), "publication_id": publication_id}, partition=name)
+    return {"users": users, "seconds": round(time.monotonic() - started, 2)}

@@ -1,0 +1,31 @@
+"""Small hand-made shops for tests of SQL: rows in, straight into the core tables."""
+
+from datetime import date, datetime, timedelta, timezone
+
+from ecomrec.database import connect
+
+
+def purchase(user: str, item: str, day: str, *, price: float = 1.0, quantity: float = 1, hour: int = 12, kind: str = "purchase") -> tuple:
+    """One event as a row of core.events."""
+    when = datetime.combine(date.fromisoformat(day), datetime.min.time(), timezone.utc) + timedelta(hours=hour)
+    return (day, f"{user}-{item}-{day}-{hour}-{kind}", when, user, f"{user}-{day}", kind, item, price, quantity)
+
+
+def fill(dsn: str, items: list[tuple], events: list[tuple]) -> None:
+    """`items`: (item_id, title, category, brand, in_stock, deleted); `events`: rows of `purchase`. Makes the day partitions."""
+    with connect(dsn) as connection, connection.cursor() as cursor:
+        for item_id, title, category, brand, in_stock, deleted in items:
+            cursor.execute("INSERT INTO core.items (item_id, title, category, brand, in_stock, deleted, updated_at, loaded_day) "
+                           "VALUES (%s, %s, %s, %s, %s, %s, '2017-01-01', '2017-01-01')", (item_id, title, category, brand, in_stock, deleted))
+        for day in sorted({event[0] for event in events}):
+            cursor.execute(f"CREATE TABLE core.events_{day.replace('-', '')} PARTITION OF core.events FOR VALUES FROM (%s) TO (%s)",
+                           (day, date.fromisoformat(day) + timedelta(days=1)))
+        cursor.executemany("INSERT INTO core.events (event_day, event_id, event_time, user_id, session_id, event_type, item_id, price, quantity) "
+                           "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", events)
+
+
+def rows(dsn: str, statement: str, *parameters) -> list[tuple]:
+    """All rows of one query."""
+    with connect(dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall()

@@ -16,6 +16,7 @@ from ecomrec.settings import Settings
 
 TABLES = ("user_recommendations", "user_profiles")
 MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores")
+READER_PATIENCE = 10.0  # seconds; a statement needs milliseconds from its plan to its snapshot, then it may run for hours
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 
 
@@ -64,17 +65,29 @@ def audit(settings: Settings, publication_id: int, day: str) -> dict:
 
 
 def go_live(settings: Settings, publication_id: int, found: dict) -> dict:
-    """Attaches the partitions and moves the pointer, in one transaction. Twice is the same as once."""
+    """Attaches the partitions, lets older statements end, then moves the pointer in one transaction. Twice is once.
+
+    Attaching and moving in one transaction would not do: a reader that planned its query before and takes its snapshot
+    after would follow the new pointer to a partition that is not in its plan, and see nothing (docs/decisions/0003).
+    """
     started = time.monotonic()
-    with database.connect(settings.shop_dsn, application="ecomrec publish") as connection, connection.cursor() as cursor:
+    names = {"recommendations": partition(TABLES[0], publication_id), "profiles": partition(TABLES[1], publication_id)}
+    with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
         database.lock(connection, "go live")
-        cursor.execute("SELECT state FROM ops.publications WHERE publication_id = %s", (publication_id,))
-        if cursor.fetchone()[0] != "live":
+        with connection.cursor() as cursor:
             cursor.execute(LOCK_TIMEOUT)
+        if not database.query(connection, "publish/attached", names)[0]["partitions"]:
             for table in TABLES:
-                database.execute(connection, f"publish/attach_{table}", {"publication_id": publication_id}, partition=partition(table, publication_id))
-            database.execute(connection, "publish/go_live", {"publication_id": publication_id, "users": found["users"], "items": found["items"],
-                                                             "audit": Json(found)})
+                database.execute(connection, f"publish/attach_{table}", {"publication_id": publication_id},
+                                 partition=partition(table, publication_id))
+    with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
+        attached_at = database.query(connection, "publish/attached", names)[0]["now"]
+        deadline = time.monotonic() + READER_PATIENCE
+        while database.query(connection, "publish/old_readers", {"attached_at": attached_at}) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        database.lock(connection, "go live")
+        parameters = {"publication_id": publication_id, "users": found["users"], "items": found["items"], "audit": Json(found)}
+        if database.execute(connection, "publish/go_live", parameters):
             database.execute(connection, "publish/audit_log", {"actor": "publish_recommendations", "action": "publish",
                                                                "subject": f"publication {publication_id}", "detail": Json(found)})
     return {"publication_id": publication_id, "users": found["users"], "seconds": round(time.monotonic() - started, 3)}

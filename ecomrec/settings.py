@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     list_length: int = Field(20, ge=1, description="Items in a user's published list.")
     exclude_bought: bool = Field(False, description="Leave out what the user has already bought. Right for shops whose goods are bought once; wrong for groceries.")
     shard_users: int = Field(5000, ge=1, description="Users scored by one mapped task.")
-    publications_kept: int = Field(7, ge=1, description="Publications kept for rollback, the live one included.")
+    publications_kept: int = Field(7, ge=2, description="Publications kept for rollback, the live one included.")
 
     @model_validator(mode="after")
     def _whole_or_embedded(self) -> "Settings":

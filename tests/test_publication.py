@@ -121,8 +121,8 @@ def test_readers_never_see_half(filled):
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
-    small = filled.model_copy(update={"publications_kept": 1})
-    for number in range(10):
+    small = filled.model_copy(update={"publications_kept": 2})
+    for number in range(30):
         publish(small, key=f"run-{number}", lists={"ann": ["i2"], "bob": ["i2"]} if number % 2 else None)
         publication.prune(small)
     stop.set()

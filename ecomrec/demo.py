@@ -34,6 +34,7 @@ class Demo:
     """What one demo knows while it runs: where it is, what each stage took, and the stage it is in."""
 
     settings: Settings
+    keep: bool = False
     started: float = field(default_factory=time.monotonic)
     stages: list[dict] = field(default_factory=list)
     stage: str = "start"
@@ -57,7 +58,7 @@ def run(settings: Settings, keep: bool = False) -> int:
     from ecomrec import runtime
 
     keep = keep or os.environ.get("ECOMREC_DEMO_KEEP", "") not in ("", "0")
-    demo = Demo(settings)
+    demo = Demo(settings, keep=keep)
     was_up = is_up(settings)
     ended = False
     try:
@@ -91,7 +92,7 @@ def is_up(settings: Settings) -> bool:
     """True when the system of this home runs already."""
     from ecomrec import runtime
 
-    return bool(runtime.status(settings).get("running"))
+    return runtime.status(settings)["phase"] not in ("down", "failed")
 
 
 def _play(demo: Demo) -> None:
@@ -132,7 +133,8 @@ def _up(demo: Demo) -> dict:
     from ecomrec import runtime
 
     began = time.monotonic()
-    place = runtime.up(demo.settings, detach=True, echo=demo.say)
+    # Not detached, the system ends with this process even if that is killed outright.
+    place = runtime.up(demo.settings, detach=demo.keep, echo=demo.say)
     demo.done("start Postgres and Airflow", time.monotonic() - began)
     demo.say(f"Airflow is at {place['url']} (user {place['user']}, password {place['password']})")
     return place

@@ -29,7 +29,7 @@ def show(settings: Settings, figures: dict, place: dict, pages: dict[str, str]) 
     console.print(f"Airflow:  {place['url']}   user {place['user']}   password {place['password']}", soft_wrap=True)
     for name, page in pages.items():
         console.print(f"  {name}: {page}", soft_wrap=True)
-    console.print(f'SQL:      psql "{masked(settings.shop_dsn)}"', soft_wrap=True, markup=False)
+    console.print(f".venv/bin/ecomrec psql   opens {masked(settings.shop_dsn)}; three queries to try:", soft_wrap=True, markup=False)
     for title, query in QUERIES.items():
         console.print(f"  -- {title}\n  {query}", soft_wrap=True, markup=False)
     console.print(f"figures of this demo: {settings.home / 'demo.json'}", soft_wrap=True)

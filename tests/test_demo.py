@@ -192,7 +192,7 @@ def stack(fake, monkeypatch, tmp_path):
     calls = []
     runtime = types.SimpleNamespace(
         up=lambda settings, detach, echo: calls.append("up") or {"url": fake.url, "user": "admin", "password": "right"},
-        down=lambda settings: calls.append("down"), status=lambda settings: {"running": "already" in calls})
+        down=lambda settings: calls.append("down"), status=lambda settings: {"phase": "healthy" if "already" in calls else "down"})
     monkeypatch.setitem(sys.modules, "ecomrec.runtime", runtime)
     monkeypatch.setattr("ecomrec.runtime", runtime, raising=False)
     monkeypatch.setattr(demo, "_all_there", lambda *_: True)

@@ -1,0 +1,50 @@
+"""Benchmarks: `python -m benchmarks.<name>` measures and writes `benchmarks/results/<name>.json`, which is committed."""
+
+import json
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def figure(value: float, unit: str, runs: int = 1, spread: float = 0.0) -> dict:
+    """One measured number. `spread`: (highest - lowest) / median over `runs` runs; 0 for a single one."""
+    return {"value": round(value, 4), "unit": unit, "runs": runs, "spread": round(spread, 4)}
+
+
+def machine() -> dict:
+    """What the figures were measured on: cores, memory in GB, processor, and the GPU where there is one."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    found = {"cores": len(os.sched_getaffinity(0)), "memory": round(psutil.virtual_memory().total / 1e9, 1), "cpu": cpu}
+    try:
+        asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        found["gpu"] = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return found
+
+
+def commit() -> str:
+    """The commit that is measured; `+changes` when the tree differs from it."""
+    git = ["git", "-C", str(ROOT)]
+    head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, check=True).stdout
+    return head + ("+changes" if changed.strip() else "")
+
+
+def write(name: str, command: str, cases: dict) -> Path:
+    """Writes `benchmarks/results/<name>.json` and returns its path."""
+    content = {"command": command, "commit": commit(), "date": datetime.now(UTC).date().isoformat(), "machine": machine(), "cases": cases}
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+    return path

@@ -1,0 +1,41 @@
+"""Simulated searches: what a shopper might have typed for a product that was really bought.
+
+Type and brand words, some dropped, some shortened, some mistyped. Seeded by the purchase, so a day is always the same.
+"""
+
+import random
+
+NEIGHBOURS = {"a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk", "k": "jl", "l": "k", "m": "n",
+              "n": "bm", "o": "ip", "p": "o", "q": "wa", "r": "et", "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x"}
+BRANDED, TYPO, SHORTENED = 0.1, 0.12, 0.15  # shares of the queries
+
+
+def query(title: str, brand: str | None, seed: int) -> str:
+    """A query of one to four words for a product titled `title`, always the same for the same seed."""
+    chance = random.Random(seed)
+    words = [word for word in title.lower().split() if word.isalpha() and len(word) > 1] or title.lower().split()[:2] or ["grocery"]
+    keep = min(len(words), chance.choice((1, 2, 2, 3, 3, 4)))
+    chosen = sorted(chance.sample(range(len(words)), keep))
+    typed = [words[place] for place in chosen]
+    if brand and chance.random() < BRANDED:
+        typed.insert(0, brand.lower())
+    if chance.random() < SHORTENED:
+        place = chance.randrange(len(typed))
+        typed[place] = typed[place][: max(3, len(typed[place]) - chance.randint(1, 3))]
+    if chance.random() < TYPO:
+        place = chance.randrange(len(typed))
+        typed[place] = mistype(typed[place], chance)
+    return " ".join(typed)
+
+
+def mistype(word: str, chance: random.Random) -> str:
+    """One slip of the finger: a neighbouring key, a letter left out, or two letters swapped."""
+    if len(word) < 4:
+        return word
+    place = chance.randrange(1, len(word) - 1)
+    slip = chance.randrange(3)
+    if slip == 0:
+        return word[:place] + chance.choice(NEIGHBOURS.get(word[place], word[place])) + word[place + 1:]
+    if slip == 1:
+        return word[:place] + word[place + 1:]
+    return word[:place] + word[place + 1] + word[place] + word[place + 2:]

@@ -63,6 +63,11 @@ class Airflow:
         answer.raise_for_status()
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
+    def token(self) -> str:
+        """The token of this session, which the UI takes as its cookie `_token`."""
+        self.call("GET", "/version")
+        return str(self._http.headers["Authorization"]).removeprefix("Bearer ")
+
     def wait_for_dags(self, dag_ids: list[str], timeout: float = 180) -> None:
         """Returns once all of these DAGs have been parsed.
 
@@ -177,7 +182,11 @@ class Airflow:
                 continue
             if entry.get("sources"):
                 source = str(entry["sources"][0])
-            if entry["event"].startswith("::"):  # Airflow's folding marks
+            event = str(entry["event"])
+            if event.startswith("::"):  # Airflow's folding marks
+                continue
+            if event.startswith(("/", "s3://")) and event.endswith(".log"):  # it names its sources as if they were lines
+                source = event
                 continue
             lines += [str(entry["event"]).rstrip()]
             lines += [f"{error.get('exc_type')}: {error.get('exc_value')}" for error in entry.get("error_detail") or []]

@@ -145,7 +145,7 @@ def _replay(settings: Settings, first: str, last: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from ecomrec import replay
 
-    replay.write(settings, DATASET, first, last)
+    replay.write(settings, DATASET, first, last, echo=lambda line: None)  # the parent says how far it is
 
 
 def _day_folders(settings: Settings) -> Path | None:
@@ -157,7 +157,7 @@ def _days_there(settings: Settings, first: str, last: str) -> tuple[int, int]:
     days = (date.fromisoformat(last) - date.fromisoformat(first)).days + 1
     folder = _day_folders(settings)
     names = (f"dt={date.fromisoformat(first) + timedelta(n)}" for n in range(days))
-    return sum((folder / name).is_dir() for name in names) if folder else 0, days
+    return sum(any((folder / name).glob("[!.]*")) for name in names) if folder else 0, days
 
 
 def _all_there(settings: Settings, first: str, last: str) -> bool:

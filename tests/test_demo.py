@@ -63,7 +63,8 @@ class FakeAirflow:
         if parts[4:] == ["upstreamAssetEvents"]:
             return 200, {"asset_events": [dict(zip(("source_dag_id", "source_run_id"), run["source"], strict=True))] if run["source"] else []}
         if "logs" in parts:
-            return 200, {"content": [{"event": "::group::", "sources": ["/logs/attempt=1.log"]}, *({"event": f"line {n}"} for n in range(30)),
+            return 200, {"content": [{"event": "::group::Log message source details", "sources": ["/logs/attempt=1.log"]},
+                                     {"event": "/logs/attempt=1.log"}, {"event": "::endgroup::"}, *({"event": f"line {n}"} for n in range(30)),
                                      {"event": "Task failed", "error_detail": [{"exc_type": "InputError", "exc_value": "truncated gzip"}]}]}
         if parts[4:] == ["taskInstances"]:
             state = {"queued": None}.get(run["state"], run["state"])
@@ -141,7 +142,7 @@ def test_a_failed_task_shows_its_last_lines_and_its_log_file(fake, client):
         client.wait("load_history", "mine")
     text = str(caught.value)
     assert "task load of load_history failed" in text and "InputError: truncated gzip" in text and "line 29" in text
-    assert "line 3\n" not in text and "/logs/attempt=1.log" in text and "remedy" in text
+    assert "line 3\n" not in text and "log: /logs/attempt=1.log" in text and "remedy" in text
 
 
 def test_a_token_that_ran_out_is_renewed(fake, client):

@@ -1,0 +1,33 @@
+"""What people type: one form for every spelling of the same query, and the typing errors that people make."""
+
+import random
+import unicodedata
+
+MAX_CHARACTERS = 200  # more than any person types; what pastes a whole page is cut
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+
+def normalise(query: str) -> str:
+    """NFKC, lower case, control characters and runs of white space to one space, at most MAX_CHARACTERS. May be empty."""
+    # Cut before the costly steps too: NFKC can make a character 18 times longer, never shorter than a third.
+    text = unicodedata.normalize("NFKC", query[:4 * MAX_CHARACTERS]).lower()
+    text = "".join(" " if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn") else character for character in text)
+    return " ".join(text.split())[:MAX_CHARACTERS].rstrip()
+
+
+def misspell(query: str, source: random.Random) -> str:
+    """`query` with one typing error in one word of four letters or more: a letter lost, doubled, swapped or mistyped.
+
+    A query without such a word comes back as it is.
+    """
+    words = query.split(" ")
+    long = [place for place, word in enumerate(words) if len(word) >= 4]
+    if not long:
+        return query
+    place = source.choice(long)
+    word, at, kind = words[place], source.randrange(len(words[place]) - 1), source.randrange(4)
+    words[place] = {0: word[:at] + word[at + 1:],
+                    1: word[:at] + word[at] + word[at:],
+                    2: word[:at] + word[at + 1] + word[at] + word[at + 2:],
+                    3: word[:at] + source.choice(ALPHABET) + word[at + 1:]}[kind]
+    return " ".join(words)

@@ -91,6 +91,16 @@ def copy_out(connection, name: str, stream: BinaryIO | TextIO, parameters: dict[
 
 def lock(connection, key: str) -> None:
     """Waits for the advisory lock `key`, held until the transaction ends: two loads of one day take turns."""
-    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (number,))
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number(key),))
+
+
+def lock_if_free(connection, key: str) -> bool:
+    """Takes the advisory lock `key` until the transaction ends, unless somebody else holds it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", (_lock_number(key),))
+        return cursor.fetchone()[0]
+
+
+def _lock_number(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)

@@ -1,0 +1,76 @@
+"""Reads a day's files with DuckDB: every line with the file and number it came from, whatever the format.
+
+JSON Lines, CSV and Parquet; plain, gzip or zstd. Lines stay text until the contract has been checked, so a broken one
+can be set aside as it came.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
+from pathlib import Path
+
+import duckdb
+
+from ecomrec.errors import InputError
+from ecomrec.settings import Settings
+from ecomrec.store import open_store
+
+MEMORY_LIMIT = "1GB"  # DuckDB spills to disk beyond this, so a day of any size fits
+JSON_ENDINGS, CSV_ENDINGS, PARQUET_ENDINGS = (".jsonl", ".json", ".ndjson"), (".csv",), (".parquet",)
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+
+
+def days_between(first: str, last: str) -> list[str]:
+    """All days from `first` to `last`, both included."""
+    start, end = date.fromisoformat(first), date.fromisoformat(last)
+    if end < start:
+        raise InputError(f"the last day {last} is before the first day {first}", "swap them")
+    return [str(start + timedelta(days=number)) for number in range((end - start).days + 1)]
+
+
+@contextmanager
+def scratch() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A DuckDB on disk and a folder, both gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="ecomrec-") as name:
+        folder = Path(name)
+        with duckdb.connect(str(folder / "scratch.duckdb")) as connection:
+            connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+            connection.execute("CREATE TABLE lines (day DATE, file VARCHAR, line BIGINT, payload VARCHAR)")
+            yield connection, folder
+
+
+def read_day(connection: duckdb.DuckDBPyConnection, settings: Settings, kind: str, day: str, folder: Path) -> list[str]:
+    """Appends the lines of `raw/<kind>/dt=<day>/` to the table `lines`; returns the keys read, in order.
+
+    Raises InputError naming the folder or file that is missing, broken or of an unknown format.
+    """
+    store = open_store(settings)
+    prefix = f"raw/{kind}/dt={day}"
+    keys = [key for key, _ in store.list(prefix) if not Path(key).name.startswith("_")]
+    if not keys:
+        raise InputError(f"no files for {day}: {settings.store}/{prefix}/ is missing or empty",
+                         "check that the log shipper has delivered the day, then run it again; what was live stays")
+    for key in keys:
+        path = store.fetch(key, folder)
+        try:
+            connection.execute(f"INSERT INTO lines SELECT ?::DATE, ?, row_number() OVER (), payload FROM ({_reader(key)})", [day, key, str(path)])
+        except duckdb.Error as error:
+            raise InputError(f"{key} cannot be read: {str(error).splitlines()[0]}",
+                             "the file is broken or cut off; have it delivered again and run the day again; what was live stays") from error
+    return keys
+
+
+def _reader(key: str) -> str:
+    """A query for the column `payload`, one JSON text a row, from the file that is its third parameter."""
+    name = key.lower()
+    compression = next((value for ending, value in COMPRESSIONS.items() if name.endswith(ending)), "none")
+    bare = name.removesuffix(".gz").removesuffix(".zst")
+    if bare.endswith(JSON_ENDINGS):
+        return ("SELECT payload FROM read_csv(?, columns = {'payload': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, "
+                f"auto_detect = false, max_line_size = 10000000, compression = '{compression}')")
+    if bare.endswith(CSV_ENDINGS):
+        return f"SELECT to_json(t)::VARCHAR AS payload FROM read_csv(?, all_varchar = true, header = true, compression = '{compression}') t"
+    if bare.endswith(PARQUET_ENDINGS):
+        return "SELECT to_json(t)::VARCHAR AS payload FROM read_parquet(?) t"
+    raise InputError(f"{key} is of no known format", "name files *.jsonl, *.csv or *.parquet, plain or with .gz or .zst; the day was not loaded")

@@ -1,0 +1,1 @@
+SELECT relname AS name FROM pg_class WHERE relnamespace = 'staging'::regnamespace AND relkind = 'r'

@@ -1,0 +1,1 @@
+DELETE FROM ops.validations WHERE kind = %(kind)s AND day = %(day)s

@@ -1,13 +1,13 @@
 -- One row per search as it was typed, category and day: how often, and how strongly, people then chose that category.
 --
--- A session is the shop's session_id; without one, events of a user with gaps of at most 30 minutes. What is clicked,
+-- A session is the shop's session_id, or the user without one, cut where nothing happened for 30 minutes. What is clicked,
 -- put in the cart or bought belongs to the search under which the item was first touched in the session: a basket that is
 -- paid after the last search says nothing about that search. An outcome counts for 30 minutes.
 -- A search that led to several events of one category counts once, with the strongest of them.
 WITH numbered AS (
     SELECT event_day, event_id, event_time, user_id, event_type, item_id, query, context,
-           coalesce('id ' || session_id, 'gap ' || count(*) FILTER (WHERE session_id IS NULL AND starts) OVER (
-               PARTITION BY user_id ORDER BY event_time, event_type <> 'search', event_id)) AS session
+           concat(session_id, ' ', count(*) FILTER (WHERE starts) OVER (
+               PARTITION BY user_id, session_id ORDER BY event_time, event_type <> 'search', event_id)) AS session
     FROM (
         SELECT *, event_time - lag(event_time) OVER (
                    PARTITION BY user_id, session_id ORDER BY event_time, event_type <> 'search', event_id) > interval '30 minutes' AS starts

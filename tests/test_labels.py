@@ -1,0 +1,138 @@
+"""Searches in, labelled queries out, on a real Postgres."""
+
+import json
+from datetime import date, datetime, timedelta
+
+import psycopg2
+import pyarrow.parquet as pq
+import pytest
+from psycopg2.extras import Json
+
+from ecomrec import labels
+from ecomrec.errors import InputError
+from ecomrec.queries import misspell, normalise
+
+DAY = "2026-03-31"
+
+
+@pytest.fixture
+def write(shop):
+    """`write(events)`: rows (day, minute, user, session, type, item or query[, simulated]) into core.events; three products."""
+    connection = psycopg2.connect(shop.shop_dsn)
+    with connection.cursor() as cursor:
+        for item, category in (("milk", "Dairy/Milk"), ("bread", "Bakery/Bread"), ("brie", "Dairy/Cheese")):
+            cursor.execute("INSERT INTO core.items (item_id, title, category, updated_at, loaded_day) VALUES (%s, %s, %s, now(), %s)",
+                           (item, item, category, DAY))
+        cursor.execute("CREATE TABLE core.events_test PARTITION OF core.events FOR VALUES FROM ('2020-01-01') TO ('2030-01-01')")
+    connection.commit()
+
+    def rows(events):
+        with connection.cursor() as cursor:
+            for number, (day, minute, user, session, kind, what, *simulated) in enumerate(events):
+                cursor.execute("INSERT INTO core.events (event_day, event_id, event_time, user_id, session_id, event_type, item_id, query, context) "
+                               "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+                               (day, f"e{number}", datetime.fromisoformat(f"{day}T10:00:00+00:00") + timedelta(minutes=minute), user, session, kind,
+                                None if kind == "search" else what, what if kind == "search" else None, Json({"simulated": bool(simulated)})))
+        connection.commit()
+
+    yield rows
+    connection.close()
+
+
+@pytest.fixture(autouse=True)
+def small_support(monkeypatch):
+    rules = labels.recipe()
+    rules["labels"]["min_support"] = 1
+    monkeypatch.setattr(labels, "recipe", lambda: rules)
+
+
+def labelled(settings, folder) -> dict:
+    labels.build(settings, DAY, folder)
+    return {(row["split"], row["query"], row["category"]): (row["weight"], row["count"]) for row in pq.read_table(folder / "queries.parquet").to_pylist()}
+
+
+def test_the_strongest_event_of_a_category_counts_once(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", "s", "search", "Milk"), ("2026-03-01", 1, "u", "s", "click", "milk"), ("2026-03-01", 2, "u", "s", "cart", "milk"),
+           ("2026-03-01", 3, "u", "s", "purchase", "milk"), ("2026-03-01", 4, "u", "s", "click", "brie")])
+    assert labelled(shop, tmp_path) == {("train", "milk", "Dairy/Milk"): (3.0, 1), ("train", "milk", "Dairy/Cheese"): (1.0, 1)}
+
+
+def test_an_outcome_belongs_to_the_search_that_led_to_the_item(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", "s", "search", "milk"), ("2026-03-01", 1, "u", "s", "click", "milk"), ("2026-03-01", 2, "u", "s", "search", "bread"),
+           ("2026-03-01", 3, "u", "s", "click", "bread"),
+           ("2026-03-01", 4, "u", "s", "purchase", "milk"), ("2026-03-01", 4, "u", "s", "purchase", "bread")])  # one basket, paid at the end
+    assert labelled(shop, tmp_path) == {("train", "milk", "Dairy/Milk"): (3.0, 1), ("train", "bread", "Bakery/Bread"): (3.0, 1)}
+
+
+def test_what_is_late_unsearched_or_of_another_session_or_user_labels_nothing(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", "s", "click", "brie"), ("2026-03-01", 1, "u", "s", "search", "milk"), ("2026-03-01", 32, "u", "s", "click", "milk"),
+           ("2026-03-01", 2, "u", "other", "click", "bread"), ("2026-03-01", 2, "v", "s", "click", "bread"), ("2026-03-01", 3, "u", "s", "click", "unknown item"),
+           ("2026-03-02", 0, "w", None, "search", "cheese"), ("2026-03-02", 1, "w", None, "click", "brie")])
+    assert labelled(shop, tmp_path) == {("train", "cheese", "Dairy/Cheese"): (1.0, 1)}
+
+
+def test_without_session_ids_a_gap_of_thirty_minutes_ends_a_session(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", None, "search", "milk"), ("2026-03-01", 5, "u", None, "click", "milk"), ("2026-03-01", 60, "u", None, "search", "dairy"),
+           ("2026-03-01", 61, "u", None, "purchase", "milk"), ("2026-03-01", 200, "u", None, "click", "bread")])
+    assert labelled(shop, tmp_path) == {("train", "milk", "Dairy/Milk"): (1.0, 1), ("train", "dairy", "Dairy/Milk"): (3.0, 1)}
+
+
+def test_spellings_of_one_query_are_one_query(shop, write, tmp_path):
+    write([(f"2026-03-0{day}", 0, "u", "s", "search", query) for day, query in ((1, "  MILK\n2l "), (2, "milk 2L"), (3, "ｍｉｌｋ 2l"))]
+          + [(f"2026-03-0{day}", 1, "u", "s", "click", "milk") for day in (1, 2, 3)])
+    assert labelled(shop, tmp_path) == {("train", "milk 2l", "Dairy/Milk"): (3.0, 3)}
+
+
+def test_days_are_split_by_time_and_days_outside_are_not_read(shop, write, tmp_path):
+    days = ["2025-03-31", "2026-03-17", "2026-03-18", "2026-03-24", "2026-03-25", "2026-03-31", "2026-04-01"]
+    write([(day, minute, "u", day, kind, what) for day in days for minute, kind, what in ((0, "search", f"milk {day[5:]}"), (1, "click", "milk"))])
+    assert sorted((split, query) for split, query, _ in labelled(shop, tmp_path)) == [
+        ("test", "milk 03-25"), ("test", "milk 03-31"), ("train", "milk 03-17"), ("valid", "milk 03-18"), ("valid", "milk 03-24")]
+
+
+def test_the_simulated_share_is_told_and_a_second_build_is_the_same(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", "a", "search", "milk", True), ("2026-03-01", 1, "u", "a", "click", "milk"),
+           ("2026-03-02", 0, "u", "b", "search", "milk"), ("2026-03-02", 1, "u", "b", "click", "milk")])
+    labels.build(shop, DAY, tmp_path)
+    first = (tmp_path / "queries.parquet").read_bytes(), (tmp_path / "labels.json").read_bytes()
+    facts = json.loads(first[1])
+    assert (facts["simulated"], facts["searches"], facts["labelled"], facts["category_names"]) == (0.5, 2, 2, ["Dairy/Milk"])
+    labels.build(shop, DAY, tmp_path)
+    assert ((tmp_path / "queries.parquet").read_bytes(), (tmp_path / "labels.json").read_bytes()) == first
+
+
+def test_no_labelled_search_is_said_with_a_remedy(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", "a", "search", "milk")])
+    with pytest.raises(InputError, match="no search of the training days"):
+        labels.build(shop, DAY, tmp_path)
+
+
+def test_rare_categories_join_their_nearest_parent_with_enough_labels():
+    support = {"a/b/c": 3, "a/b/d": 2, "a/e": 30, "f/g": 2, "f": 1}
+    assert labels.back_off(support, 5) == {"a/b/c": "a/b", "a/b/d": "a/b", "a/e": "a/e"}
+    assert labels.back_off(support, 3) == {"a/b/c": "a/b/c", "a/e": "a/e", "f/g": "f", "f": "f"}
+    assert labels.back_off({}, 5) == {}
+
+
+def test_an_unknown_category_of_the_test_days_stays_to_be_missed(shop, tmp_path, small_support):
+    import pyarrow as pa
+
+    rows = pa.table({"day": [date(2026, 3, 1), date(2026, 3, 30)], "query": ["milk", "soap"], "category": ["Dairy/Milk", "Home/Soap"],
+                     "weight": [1.0, 1.0], "count": [1, 1], "simulated": [0, 0]})
+    summary = labels.write(shop, DAY, rows, {"searches": 2, "simulated": 0}, tmp_path)
+    assert summary["searches_by_split"] == {"train": 1, "valid": 0, "test": 1} and summary["categories"] == 1
+
+
+@pytest.mark.parametrize(("typed", "query"), [("", ""), (" \t\n", ""), ("Ｃafé\x00 CRÈME", "café crème"), ("🥛  Milk", "🥛 milk"), ("\ud800x", "x")])
+def test_normalise(typed, query):
+    assert normalise(typed) == query and normalise(query) == query
+
+
+def test_a_page_is_cut_and_a_misspelling_changes_one_long_word():
+    import random
+
+    assert len(normalise("ﷺ" * 10_000)) <= 200
+    source = random.Random(1)
+    assert misspell("ice tea", source) == "ice tea"
+    seen = {misspell("whole milk", source) for _ in range(200)}
+    assert len(seen) > 20 and all(abs(len(text) - 10) <= 1 for text in seen)

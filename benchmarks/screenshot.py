@@ -27,7 +27,7 @@ SIZE = (1600, 900)
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-sync", "--hide-scrollbars", "--force-color-profile=srgb", "--remote-debugging-port=0", f"--window-size={SIZE[0]},{SIZE[1]}"]
 SETTLE_SECONDS = 6  # the graph lays itself out after the page has loaded
-GRAPH = "localStorage.setItem('dag_view-' + {dag!r}, JSON.stringify('graph')); localStorage.setItem('dag_view', JSON.stringify('graph'))"
+GRAPH = "localStorage.setItem('default_dag_view', JSON.stringify('graph'))"  # the UI opens with its grid otherwise
 
 
 def take(url: str, token: str, page: str, image: Path, script: str = "") -> Path:
@@ -50,7 +50,7 @@ def take(url: str, token: str, page: str, image: Path, script: str = "") -> Path
                         raise RuntimeError(f"{method}: {answer['error']['message']}")
                     return answer["result"]
 
-                target = call("Target.createTarget", url="about:blank", width=SIZE[0], height=SIZE[1])["targetId"]
+                target = call("Target.createTarget", url="about:blank")["targetId"]
                 session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
                 call("Emulation.setDeviceMetricsOverride", session, width=SIZE[0], height=SIZE[1], deviceScaleFactor=1, mobile=False)
                 call("Network.setCookie", session, name="_token", value=token, url=url, path="/")
@@ -89,7 +89,7 @@ def main(dag_id: str, image: str, run_id: str | None = None) -> None:
         if not ended:
             raise SystemExit(f"{dag_id} has no successful run yet: `make demo` makes one")
         run_id = ended[0]["dag_run_id"]
-    print(take(place["url"], airflow.token(), f"/dags/{dag_id}/runs/{quote(run_id, safe='')}", Path(image), GRAPH.format(dag=dag_id)))
+    print(take(place["url"], airflow.token(), f"/dags/{dag_id}/runs/{quote(run_id, safe='')}", Path(image), GRAPH))
 
 
 if __name__ == "__main__":

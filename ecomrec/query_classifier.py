@@ -238,7 +238,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     expected, data = _valid_scores(model, tokenizer, dataset, rules["train"], "cpu", torch.float32)
     if not len(expected):  # no validation searches: parity is still checked, on the category names
         data = {"query": categories, "label": categories, "count": np.ones(len(categories))}
-    example = tuple(torch.from_numpy(array) for array in pad([[101, 2000, 102], [101, 102]]))
+    example = tuple(torch.from_numpy(array) for array in pad(tokenizer(["a b", ""], truncation=True, max_length=max_tokens)["input_ids"]))
     axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "logits": {0: "batch"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's notes on constants; parity is checked below

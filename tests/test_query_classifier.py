@@ -1,0 +1,119 @@
+"""The whole family on a toy shop with a tiny encoder: trained, compressed with parity, evaluated, served."""
+
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ecomrec import labels, query_classifier
+from ecomrec.errors import AuditFailed, InputError, SettingsError
+from ecomrec.models import encoder_classifier, ngram_classifier
+from ecomrec.settings import Settings
+
+WORDS = {"Dairy/Milk": ["milk", "whole", "skimmed", "oat"], "Bakery/Bread": ["bread", "rye", "toast", "bun"], "Home/Soap": ["soap", "wash", "shower", "gel"]}
+STRANGE = ["", "x", "milk" * 2500, "🥛", "\x00\x1b[31m\ud800", " \t\n"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """`(settings, dataset, folder, trained, compressed, evaluated)` of one run with two layers of 32 units."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    home = tmp_path_factory.mktemp("classifier")
+    encoder, dataset, folder = home / "encoder", home / "dataset", home / "model"
+    for path in (encoder, dataset, folder):
+        path.mkdir()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), *(word for words in WORDS.values() for word in words)]
+    (encoder / "vocab.txt").write_text("\n".join(vocabulary))
+    BertTokenizerFast(vocab=str(encoder / "vocab.txt")).save_pretrained(encoder)
+    BertModel(BertConfig(vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)).save_pretrained(encoder)
+    source, rows = random.Random(1), {}
+    for split, number in (("train", 600), ("valid", 100), ("test", 150)):
+        for _ in range(number):
+            category = source.choice(list(WORDS))
+            query = " ".join(source.sample(WORDS[category], source.randint(1, 3)))
+            rows[split, query, category] = rows.get((split, query, category), 0) + 1
+    pq.write_table(pa.table({"query": [key[1] for key in rows], "category": [key[2] for key in rows], "weight": [3.0 * count for count in rows.values()],
+                             "count": list(rows.values()), "split": [key[0] for key in rows]}), dataset / "queries.parquet")
+    (dataset / "labels.json").write_text(json.dumps({"day": "2026-03-31", "simulated": 1.0, "first_day": {"test": "2026-03-25"}}))
+    rules = labels.recipe()
+    rules["train"].update(samples=1600, batch=32, frozen_layers=0, learning_rate=3e-3, precision="float32")
+    settings = Settings(_env_file=None, home=home, encoder=str(encoder), threads=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labels, "recipe", lambda: rules)
+        trained = query_classifier.train(settings, dataset, folder)
+        again = query_classifier.train(settings, dataset, home)
+        assert again["checks"] == trained["checks"]
+        compressed = query_classifier.compress(settings, dataset, folder)
+        evaluated = query_classifier.evaluate(settings, dataset, folder)
+        assert query_classifier.compress(settings, dataset, folder) == compressed  # a second try finds the work done
+    return settings, dataset, folder, trained, compressed, evaluated
+
+
+def test_it_learns_what_the_words_mean(made):
+    *_, trained, _, evaluated = made
+    assert trained["valid_top1"] > 0.95
+    assert evaluated["models"]["candidate"]["clean"]["top1"] > 0.95 > 0.6 > evaluated["models"]["majority"]["clean"]["top1"]
+    assert evaluated["models"]["tfidf_lr"]["clean"]["top1"] > 0.95
+
+
+def test_onnx_is_the_pytorch_model_and_only_what_serves_is_kept(made):
+    _, _, folder, _, compressed, _ = made
+    assert compressed["variants"]["fp32"]["max_abs_diff"] <= 1e-3 and compressed["variants"]["fp32"]["same_top1"] >= 0.99
+    assert compressed["variants"]["int8"]["bytes"] < compressed["variants"]["fp32"]["bytes"]
+    kept = compressed["variants"][compressed["kept"]]["file"]
+    assert [path.name for path in folder.glob("*.onnx")] == [kept] and not list(folder.rglob("*.pt"))
+
+
+def test_the_evaluation_has_one_row_per_query_and_says_that_searches_are_simulated(made):
+    _, dataset, folder, *_, evaluated = made
+    table = pq.read_table(folder / "evaluation.parquet")
+    test = query_classifier.read(dataset, "test")
+    assert table.column_names == ["unit", "weight", "candidate", "majority", "tfidf_lr"] and table["unit"].to_pylist() == test["query"]
+    assert np.average(table["candidate"].to_numpy(), weights=table["weight"].to_numpy()) == pytest.approx(evaluated["models"]["candidate"]["clean"]["top1"], abs=1e-5)
+    assert "SIMULATED" in evaluated["note"] and json.loads((folder / "evaluation.json").read_text()) == evaluated
+    assert set(evaluated["models"]["candidate"]["typo"]) == {"top1", "top3", "macro_f1", "ece"}
+
+
+@pytest.mark.parametrize("kind", ["candidate", "baseline"])
+def test_any_text_gets_an_answer(made, kind):
+    folder = made[2]
+    model = encoder_classifier.load(folder, 1) if kind == "candidate" else ngram_classifier.load(folder / "baselines" / "tfidf_lr")
+    names, chances = model.predict([*STRANGE, "oat milk", "OAT  Milk"], k=2)
+    assert chances.shape == (len(STRANGE) + 2, 2) and np.isfinite(chances).all() and (chances[:, 0] >= chances[:, 1]).all()
+    assert names[-1] == names[-2] and names[-1][0] == "Dairy/Milk"
+    assert model.predict(["milk"], k=99)[1].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_an_altered_artefact_or_another_kind_is_refused(made, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(made[2], copy)
+    with pytest.raises(AuditFailed, match="not a ngram_classifier"):
+        ngram_classifier.load(copy)
+    (copy / "categories.json").write_text("[]")
+    with pytest.raises(AuditFailed, match="altered"):
+        encoder_classifier.load(copy)
+
+
+def test_no_encoder_and_no_test_days_are_said_with_a_remedy(made, tmp_path):
+    settings, dataset, folder, *_ = made
+    with pytest.raises(SettingsError, match="ECOMREC_ENCODER"):
+        (tmp_path / "empty").mkdir()
+        query_classifier.train(Settings(_env_file=None, encoder=str(tmp_path / "empty")), dataset, tmp_path)
+    table = pq.read_table(dataset / "queries.parquet")
+    pq.write_table(table.filter(pa.compute.not_equal(table["split"], "test")), tmp_path / "queries.parquet")
+    (tmp_path / "labels.json").write_text((dataset / "labels.json").read_text())
+    with pytest.raises(InputError, match="no labelled search on the test days"):
+        query_classifier.evaluate(settings, tmp_path, folder)
+
+
+def test_measures_of_a_known_case():
+    test = {"label": ["a", "b", "c"], "count": np.array([2.0, 1.0, 1.0])}
+    found = query_classifier._measures([["a", "b"], ["a", "b"], ["c", "a"]], np.array([[1.0, 0], [0.5, 0.5], [1.0, 0]]), test)
+    assert found == {"top1": 0.75, "top3": 1.0, "macro_f1": round((0.8 + 0 + 1) / 3, 6), "ece": 0.125}

@@ -54,6 +54,7 @@ def take(url: str, token: str, page: str, image: Path, script: str = "") -> Path
                 session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
                 call("Emulation.setDeviceMetricsOverride", session, width=SIZE[0], height=SIZE[1], deviceScaleFactor=1, mobile=False)
                 call("Network.setCookie", session, name="_token", value=token, url=url, path="/")
+                call("Page.enable", session)
                 if script:
                     call("Page.addScriptToEvaluateOnNewDocument", session, source=script)
                 call("Page.navigate", session, url=url + page)

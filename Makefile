@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --retries 5
 
 # pip is silent about how far it is: this counts what it collects and installs, and keeps its errors.
 COUNT = awk -v total=$$total -v start=$$SECONDS '\
-	/^(Collecting|Requirement already)/ {n++; printf "\r   %d of %d packages found   ", n, total; fflush()} \
+	/^(Collecting|Requirement already)/ {n++; if (total > 1) printf "\r   %d of %d packages found   ", n, total; else printf "\r   %d packages found   ", n; fflush()} \
 	/^Installing collected/ {printf "\r   %d packages found, unpacking them (a minute or two) ...   ", n; fflush()} \
 	/^Successfully installed/ {printf "\r   installed                                              "} \
 	/^ERROR/ {print "\n   " $$0} END {print ""}'

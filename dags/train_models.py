@@ -16,7 +16,8 @@ from wiring import CHAMPION, DAG_DEFAULTS, day_of, day_param, emit, settings
 from ecomrec.families import FAMILIES
 from ecomrec.settings import Settings
 
-GPU = {"queue": "gpu"}  # LocalExecutor ignores queues, so the same DAG runs on a laptop and on a cluster
+# The queue says which worker (LocalExecutor ignores it, so a laptop runs the same DAG), the pool how many at once.
+GPU = {"queue": "gpu", "pool": "gpu"}
 
 
 @dag(schedule=Settings().train_schedule or None, doc_md=__doc__, tags=["models"],

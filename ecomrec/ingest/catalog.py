@@ -8,7 +8,7 @@ from psycopg2.extras import execute_values
 from ecomrec import database, validation
 from ecomrec.contract import ITEM_FIELDS
 from ecomrec.errors import InputError, ValidationFailed
-from ecomrec.ingest.files import days_between, read_day, scratch
+from ecomrec.ingest.files import check_lines, days_between, read_day, rejected_rows, scratch, worst_reason
 from ecomrec.ingest.staging import staging_table
 from ecomrec.settings import Settings
 
@@ -52,32 +52,23 @@ def _load(settings: Settings, days: list[str], skip_missing: bool = False) -> di
                     raise
         if not files:
             raise InputError(f"no catalogue files from {days[0]} to {days[-1]}", f"put the first snapshot under {settings.store}/raw/catalog/dt={days[0]}/")
-        known = ", ".join(f"nullif(json_extract_string(CASE WHEN valid THEN payload ELSE '{{}}' END, '$.{name}'), '') AS \"{name}\""
-                          for name in ITEM_FIELDS if name != "attributes")
-        duck.execute(f"""
-            CREATE TABLE checked AS SELECT *, {CHECK} AS reason FROM (
-                SELECT day, file, line, payload, valid, {known} FROM (
-                    SELECT *, coalesce(json_valid(payload) AND json_type(payload) = 'OBJECT', false) AS valid FROM lines))""")
+        counts = check_lines(duck, ITEM_FIELDS, CHECK)
         path = folder / "good.csv"
         duck.execute(f"""
             COPY (SELECT item_id, coalesce(title, ''), description, coalesce(category, ''), brand, try_cast(price AS DOUBLE), currency, image_url,
-                         coalesce(json_extract(payload, '$.attributes'), '{{}}'), coalesce(in_stock, 'true')::BOOLEAN,
+                         coalesce(json_extract(object, '$.attributes'), '{{}}'), coalesce(in_stock, 'true')::BOOLEAN,
                          coalesce(try_cast(updated_at AS TIMESTAMPTZ), day::TIMESTAMPTZ), coalesce(deleted, 'false')::BOOLEAN, day
                   FROM checked WHERE reason IS NULL
                   QUALIFY row_number() OVER (PARTITION BY day, item_id ORDER BY file DESC, line DESC) = 1 ORDER BY day, item_id)
             TO '{path}' (FORMAT csv, HEADER false)""")
-        counts = {str(day): (read, rejected) for day, read, rejected in duck.execute(
-            "SELECT day, count(*), count(*) FILTER (WHERE reason IS NOT NULL) FROM checked GROUP BY day").fetchall()}
         for day, keys in files.items():
             read, rejected = counts.get(day, (0, 0))
             if not read:
                 raise InputError(f"the catalogue of {day} is empty: {', '.join(keys)}", "have it delivered again; the catalogue stays as it was")
             if rejected > settings.max_rejected_share * read:
-                worst = duck.execute("SELECT reason FROM checked WHERE day = ?::DATE AND reason IS NOT NULL GROUP BY 1 ORDER BY count(*) DESC LIMIT 1",
-                                     [day]).fetchone()[0]
-                raise ValidationFailed(f"the catalogue of {day}: {rejected:,} of {read:,} rows break the contract, for example: {worst}",
+                raise ValidationFailed(f"the catalogue of {day}: {rejected:,} of {read:,} rows break the contract, for example: {worst_reason(duck, day)}",
                                        "mend the shop's export and run the day again; the catalogue stays as it was")
-        bad = duck.execute("SELECT 'catalog', day, file, line, reason, payload FROM checked WHERE reason IS NOT NULL ORDER BY file, line").fetchall()
+        bad = [row for day in files for row in rejected_rows(duck, "catalog", day)]
         with staging_table(settings, "catalog", "core.items") as table:
             with database.connect(settings.shop_dsn, application="ecomrec stage") as connection, path.open("rb") as stream:
                 database.copy_in(connection, table, COLUMNS, stream)

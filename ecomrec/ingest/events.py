@@ -10,7 +10,7 @@ from psycopg2.extras import execute_values
 from ecomrec import database, validation
 from ecomrec.contract import EVENT_FIELDS, EVENT_TYPES, NEEDS_ITEM, NEEDS_QUERY
 from ecomrec.errors import EcomrecError, InputError, ValidationFailed
-from ecomrec.ingest.files import days_between, read_day, scratch
+from ecomrec.ingest.files import check_lines, days_between, read_day, rejected_rows, scratch, worst_reason
 from ecomrec.ingest.staging import staging_table
 from ecomrec.settings import Settings
 
@@ -83,7 +83,7 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None]) -> d
             elif count["rejected"] > settings.max_rejected_share * count["read"]:
                 refused[day] = ValidationFailed(
                     f"{day}: {count['rejected']:,} of {count['read']:,} rows break the contract, more than {settings.max_rejected_share:.1%}; "
-                    f"the most frequent reason: {_worst(duck, day)}", "see ops.rejected_rows; mend the shop's export and run the day again")
+                    f"the most frequent reason: {worst_reason(duck, day)}", "see ops.rejected_rows; mend the shop's export and run the day again")
         staged = [day for day in files if day not in refused]
         with staging_table(settings, "events", "core.events") as table:
             _stage(settings, duck, folder, table, staged)
@@ -100,35 +100,20 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None]) -> d
 
 
 def _check(duck: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
-    """Makes `good` (first of each event_id) and `bad` (with a reason) from `lines`; counts per day."""
-    known = ", ".join(f"nullif(json_extract_string(payload, '$.{name}'), '') AS \"{name}\"" for name in EVENT_FIELDS if name != "context")
+    """Makes `checked` and `good` (the first row of each event_id) from `lines`; counts per day."""
+    counts = check_lines(duck, EVENT_FIELDS, CHECK)
     names = "', '".join(EVENT_FIELDS)
-    duck.execute(f"""
-        CREATE OR REPLACE TABLE checked AS
-        SELECT *, {CHECK} AS reason FROM (
-            SELECT day, file, line, payload, valid, {known} FROM (
-                SELECT *, coalesce(json_valid(payload) AND json_type(payload) = 'OBJECT', false) AS valid,
-                       CASE WHEN valid THEN payload ELSE '{{}}' END AS payload_or_empty FROM lines)
-            ) """.replace("json_extract_string(payload,", "json_extract_string(payload_or_empty,") + """;
-        CREATE OR REPLACE TABLE bad AS SELECT day, file, line, reason, payload FROM checked WHERE reason IS NOT NULL""")
+    without = ", ".join(f'"{name}": null' for name in EVENT_FIELDS)
     duck.execute(f"""
         CREATE OR REPLACE TABLE good AS
         SELECT day AS event_day, event_id, try_cast(event_time AS TIMESTAMPTZ) AS event_time, user_id, session_id, event_type, item_id, query,
                try_cast(position AS INTEGER) AS position, try_cast(price AS DOUBLE) AS price, try_cast(quantity AS DOUBLE) AS quantity,
-               CASE WHEN len(list_filter(json_keys(payload), lambda k: k NOT IN ('{names}'))) = 0 THEN coalesce(json_extract(payload, '$.context'), '{{}}')
-                    ELSE json_merge_patch(coalesce(json_extract(payload, '$.context'), '{{}}'),
-                         json_merge_patch(payload, '{{{", ".join(f'"{name}": null' for name in EVENT_FIELDS)}}}')) END AS context
+               CASE WHEN len(list_filter(json_keys(object), lambda k: k NOT IN ('{names}'))) = 0 THEN coalesce(json_extract(object, '$.context'), '{{}}')
+                    ELSE json_merge_patch(coalesce(json_extract(object, '$.context'), '{{}}'), json_merge_patch(object, '{{{without}}}')) END AS context
         FROM checked WHERE reason IS NULL
         QUALIFY row_number() OVER (PARTITION BY day, event_id ORDER BY file, line) = 1""")
-    rows = duck.execute("""
-        SELECT CAST(day AS VARCHAR), count(*), count(*) FILTER (WHERE reason IS NOT NULL) FROM checked GROUP BY day""").fetchall()
     good = dict(duck.execute("SELECT CAST(event_day AS VARCHAR), count(*) FROM good GROUP BY 1").fetchall())
-    return {day: {"read": read, "good": good.get(day, 0), "rejected": rejected} for day, read, rejected in rows}
-
-
-def _worst(duck: duckdb.DuckDBPyConnection, day: str) -> str:
-    return duck.execute("SELECT reason || ' (' || arg_min(file || ' line ' || line, line) || ')' FROM bad WHERE day = ?::DATE "
-                        "GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1", [day]).fetchone()[0]
+    return {day: {"read": read, "good": good.get(day, 0), "rejected": rejected} for day, (read, rejected) in counts.items()}
 
 
 def _stage(settings: Settings, duck: duckdb.DuckDBPyConnection, folder: Path, table: str, days: list[str]) -> None:
@@ -144,7 +129,7 @@ def _stage(settings: Settings, duck: duckdb.DuckDBPyConnection, folder: Path, ta
 def _finish(settings: Settings, duck, table: str, day: str, files: int, count: dict, result, error: EcomrecError | None, seconds: float) -> None:
     """One transaction: the day's partition (unless refused), its load, its checks, its rejected rows."""
     partition = f"core.events_{day.replace('-', '')}"
-    rejected = duck.execute("SELECT 'events', day, file, line, reason, payload FROM bad WHERE day = ?::DATE ORDER BY file, line", [day]).fetchall()
+    rejected = rejected_rows(duck, "events", day)
     with database.connect(settings.shop_dsn, application=f"ecomrec load {day}") as connection:
         database.lock(connection, f"events {day}")
         if error is None:

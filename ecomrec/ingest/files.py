@@ -61,6 +61,36 @@ def read_day(connection: duckdb.DuckDBPyConnection, settings: Settings, kind: st
     return keys
 
 
+def check_lines(connection: duckdb.DuckDBPyConnection, fields: dict[str, str], reason: str) -> dict[str, tuple[int, int]]:
+    """Makes the table `checked` from `lines`: each text field of the contract, and `reason` (NULL: a good row).
+
+    `reason` is a SQL expression over the fields and `valid`, whether the line is a JSON object. Returns rows read and
+    rows rejected of each day.
+    """
+    texts = ", ".join(f"nullif(json_extract_string(object, '$.{name}'), '') AS \"{name}\"" for name, kind in fields.items() if kind != "JSON")
+    connection.execute(f"""
+        CREATE OR REPLACE TABLE checked AS
+        SELECT *, {reason} AS reason FROM (
+            SELECT day, file, line, payload, object, valid, {texts} FROM (
+                SELECT *, CASE WHEN valid THEN parsable ELSE '{{}}' END AS object FROM (
+                    SELECT *, json_type(parsable) = 'OBJECT' AS valid FROM (
+                        SELECT *, CASE WHEN json_valid(payload) THEN payload ELSE 'null' END AS parsable FROM lines))))""")
+    rows = connection.execute("SELECT day, count(*), count(*) FILTER (WHERE reason IS NOT NULL) FROM checked GROUP BY day").fetchall()
+    return {str(day): (read, rejected) for day, read, rejected in rows}
+
+
+def rejected_rows(connection: duckdb.DuckDBPyConnection, kind: str, day: str) -> list[tuple]:
+    """The day's bad rows as rows of ops.rejected_rows."""
+    return connection.execute("SELECT ?, day, file, line, reason, coalesce(payload, '') FROM checked WHERE reason IS NOT NULL AND day = ?::DATE ORDER BY file, line",
+                              [kind, day]).fetchall()
+
+
+def worst_reason(connection: duckdb.DuckDBPyConnection, day: str) -> str:
+    """The day's most frequent reason, with the first place where it occurs."""
+    return connection.execute("SELECT reason || ' (' || arg_min(file || ' line ' || line, line) || ')' FROM checked WHERE reason IS NOT NULL AND day = ?::DATE "
+                              "GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1", [day]).fetchone()[0]
+
+
 def _reader(key: str) -> str:
     """A query for the column `payload`, one JSON text a row, from the file that is its third parameter."""
     name = key.lower()
@@ -70,7 +100,7 @@ def _reader(key: str) -> str:
         return ("SELECT payload FROM read_csv(?, columns = {'payload': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, "
                 f"auto_detect = false, max_line_size = 10000000, compression = '{compression}')")
     if bare.endswith(CSV_ENDINGS):
-        return f"SELECT to_json(t)::VARCHAR AS payload FROM read_csv(?, all_varchar = true, header = true, compression = '{compression}') t"
+        return f"SELECT to_json(t)::VARCHAR AS payload FROM read_csv(?, all_varchar = true, header = true, hive_partitioning = false, compression = '{compression}') t"
     if bare.endswith(PARQUET_ENDINGS):
-        return "SELECT to_json(t)::VARCHAR AS payload FROM read_parquet(?) t"
+        return "SELECT to_json(t)::VARCHAR AS payload FROM read_parquet(?, hive_partitioning = false) t"
     raise InputError(f"{key} is of no known format", "name files *.jsonl, *.csv or *.parquet, plain or with .gz or .zst; the day was not loaded")

@@ -87,7 +87,7 @@ def migrate(settings: Settings, env: dict[str, str]) -> None:
     url = sqlalchemy_url(settings.mlflow_dsn)
     mlflow = "import sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore; SqlAlchemyStore(sys.argv[1], sys.argv[2])"
     steps = {
-        "apache-airflow": [program("airflow"), "db", "migrate"],
+        "apache-airflow": ["/bin/sh", "-c", '"$0" db migrate && "$0" pools set gpu 1 "One model trains or scores at a time"', program("airflow")],
         "mlflow": [sys.executable, "-c", mlflow, url, f"{settings.store}/models"],
     }
     running = {}

@@ -4,7 +4,8 @@ ALTER TABLE said ADD PRIMARY KEY (item_id);
 INSERT INTO said
 SELECT item_id, title, description, category, brand, price, currency, image_url, attributes, in_stock, %(day)s::date, true, %(day)s::date
 FROM core.items i
-WHERE %(whole)s AND NOT i.deleted AND i.loaded_day <= %(day)s AND NOT EXISTS (SELECT FROM said s WHERE s.item_id = i.item_id);
+WHERE %(whole)s AND NOT EXISTS (SELECT FROM said s WHERE s.item_id = i.item_id)
+  AND NOT (SELECT h.deleted FROM core.item_history h WHERE h.item_id = i.item_id AND h.valid_from < %(day)s ORDER BY h.valid_from DESC LIMIT 1);
 -- A deletion may come without title and category: keep the last ones known.
 UPDATE said s SET title = i.title, category = i.category FROM core.items i WHERE i.item_id = s.item_id AND s.deleted AND s.title = '';
 ANALYZE said;

@@ -27,5 +27,7 @@ def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # a missing GPU is no news on a CPU machine
-    wanted = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    return onnxruntime.InferenceSession(str(path), options, providers=[p for p in wanted if p in onnxruntime.get_available_providers()])
+    # The GPU build offers CUDA everywhere, and complains where there is no driver.
+    gpu = Path("/proc/driver/nvidia").exists() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu else ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(str(path), options, providers=providers)

@@ -1,0 +1,146 @@
+"""The data set of the recommender: who bought what when, and the days that split it. Read once from Postgres, kept as Parquet.
+
+Split by time: train < valid_from <= valid < test_from <= test. The item universe is decided by training days alone.
+"""
+
+import json
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from ecomrec import database
+from ecomrec.errors import InputError
+from ecomrec.settings import Settings
+
+EPOCH = date(1970, 1, 1)  # day 0 of every day number
+RECIPE = Path(__file__).parent / "recipes" / "recommender.toml"
+EVENT_TYPES = {"user_id": pa.string(), "item_id": pa.string(), "day": pa.int32(), "time": pa.int64(), "event_type": pa.string()}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A built data set. Rows are sorted by user, then time; `item` < len(item_ids) is in the universe, larger ones are not."""
+
+    user: np.ndarray     # int32 [N], index into user_ids
+    item: np.ndarray     # int32 [N]
+    day: np.ndarray      # int32 [N], days since 1970-01-01
+    time: np.ndarray     # int64 [N], seconds since 1970-01-01
+    weight: np.ndarray   # float32 [N], 1 for a purchase
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    texts: list[str]     # what the text encoder reads, one per item of the universe
+    valid_from: int      # day number
+    test_from: int
+    end: int             # last day
+    meta: dict
+
+
+def recipe(path: Path = RECIPE) -> dict:
+    """The recipe's sections."""
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def build(settings: Settings, day: str, folder: Path) -> dict:
+    """Reads the last `history_days` days up to and including `day` (YYYY-MM-DD) and writes the data set into `folder`.
+
+    Returns the contents of its meta.json. Raises InputError when there is nothing to train on.
+    """
+    weights = recipe()["dataset"]["weights"]
+    last = date.fromisoformat(day)
+    parameters = {"first_day": last - timedelta(days=settings.history_days - 1), "day": last, "event_types": sorted(weights)}
+    with database.connect(settings.shop_dsn, application="ecomrec dataset") as connection:
+        events = _copy(connection, "dataset/events", parameters, EVENT_TYPES)
+        items = _copy(connection, "dataset/items", {}, dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()))
+    return write(settings, day, events, items, folder)
+
+
+def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folder: Path) -> dict:
+    """Writes the data set of `events` (columns of sql/dataset/events.sql, in its order) and `items` (sql/dataset/items.sql)."""
+    rules = recipe()["dataset"]
+    end = _number(day)
+    test_from = end - settings.test_days + 1
+    valid_from = test_from - settings.valid_days
+    days = events["day"].to_numpy()
+    if not (days < valid_from).any():
+        raise InputError(f"no events before {_iso(valid_from)}: nothing to train on for {day}",
+                         "load more days (DAG load_history), or lower ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS")
+    user_ids, user = np.unique(events["user_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    names, code = np.unique(events["item_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    weight = np.array([rules["weights"][kind] for kind in events["event_type"].to_pylist()], dtype=np.float32)
+    universe = _universe(names, np.bincount(code[days < valid_from], minlength=len(names)), items, rules)
+    others = np.setdiff1d(np.arange(len(names)), universe)
+    number = np.empty(len(names), dtype=np.int32)
+    number[np.concatenate((universe, others))] = np.arange(len(names))
+    order = np.lexsort((events["time"].to_numpy(), user))  # stable: rows of one moment stay in SQL's order
+    table = pa.table({"user": user[order].astype(np.int32), "item": number[code][order], "day": days[order].astype(np.int32),
+                      "time": events["time"].to_numpy()[order], "weight": weight[order]})
+    tested = (days >= test_from) & (weight >= 1)
+    meta = {"day": day, "first_day": _iso(int(days.min())), "valid_from": _iso(valid_from), "test_from": _iso(test_from),
+            "users": len(user_ids), "items": len(universe), "other_items": len(others), "events": len(events),
+            "test_purchases_covered": round(float((number[code][tested] < len(universe)).mean()), 4) if tested.any() else 0.0}
+    catalogue = items.take(pa.array(_rows(items, names[universe])))
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, folder / "interactions.parquet", compression="zstd")
+    pq.write_table(pa.table({"user_id": user_ids.tolist()}), folder / "users.parquet")
+    pq.write_table(catalogue.select(["item_id", "title", "category", "brand"]), folder / "items.parquet")
+    (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
+    return meta
+
+
+def load(folder: Path) -> Dataset:
+    """The data set in `folder`."""
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    rows, items = pq.read_table(folder / "interactions.parquet"), pq.read_table(folder / "items.parquet")
+    columns = {name: rows[name].to_numpy() for name in ("user", "item", "day", "time", "weight")}
+    texts = [_text(*row) for row in zip(*(items[name].to_pylist() for name in ("title", "category", "brand")), strict=True)]
+    return Dataset(**columns, user_ids=np.array(pq.read_table(folder / "users.parquet")["user_id"].to_pylist(), dtype=str),
+                   item_ids=np.array(items["item_id"].to_pylist(), dtype=str), texts=texts,
+                   valid_from=_number(meta["valid_from"]), test_from=_number(meta["test_from"]), end=_number(meta["day"]), meta=meta)
+
+
+def _universe(names: np.ndarray, counts: np.ndarray, items: pa.Table, rules: dict) -> np.ndarray:
+    """Indices into `names` of the items that a model may recommend, in item-id order."""
+    enough = (counts >= rules["min_item_events"]) & np.isin(names, items["item_id"].to_numpy(zero_copy_only=False).astype(str))
+    if not enough.any():
+        raise InputError(f"no product of the catalogue has {rules['min_item_events']} events on training days",
+                         "load the catalogue (DAG ingest_catalog) and more days of events")
+    ranked = np.argsort(-counts, kind="stable")  # ties: smaller item id first
+    return np.sort(ranked[enough[ranked]][: rules["max_items"]])
+
+
+def _rows(items: pa.Table, wanted: np.ndarray) -> np.ndarray:
+    """Row of each wanted item id in the catalogue."""
+    known = items["item_id"].to_numpy(zero_copy_only=False).astype(str)
+    order = np.argsort(known)
+    return order[np.searchsorted(known, wanted, sorter=order)]
+
+
+def _text(title: str, category: str, brand: str) -> str:
+    """Title, then the category's words that the title lacks, then the brand: short, because encoding costs by the token."""
+    said = set(title.lower().split())
+    extra = " ".join(word for word in category.replace("/", " ").split() if word.lower() not in said)
+    return ". ".join(part for part in (title, extra, brand) if part).lower()
+
+
+def _copy(connection, name: str, parameters: dict, types: dict[str, pa.DataType]) -> pa.Table:
+    with tempfile.TemporaryFile() as spool:  # on disk: the rows need not fit in memory twice
+        database.copy_out(connection, name, spool, parameters)
+        spool.seek(0)
+        options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)  # a title may hold a line break
+        return pyarrow.csv.read_csv(spool, convert_options=options, parse_options=parse)
+
+
+def _number(day: str) -> int:
+    return (date.fromisoformat(day) - EPOCH).days
+
+
+def _iso(number: int) -> str:
+    return (EPOCH + timedelta(days=number)).isoformat()

@@ -1,0 +1,83 @@
+"""What every recommender shares: the histories it is given and the exact ranking of its scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+BLOCK = 16_000_000  # scores held at once: 64 MB of float32, whatever the number of users
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What each user bought of the items that the model knows, oldest first.
+
+    User u has rows offsets[u]:offsets[u+1]; a user without rows is a new user.
+    """
+
+    offsets: np.ndarray  # int64 [U+1]
+    items: np.ndarray    # int32 [N], index into the model's item_ids
+    days: np.ndarray     # int32 [N], days since 1970-01-01
+    times: np.ndarray    # int64 [N], seconds since 1970-01-01
+    weights: np.ndarray  # float32 [N], 1 for a purchase
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def users(self, first: int, last: int) -> "Histories":
+        """The users first … last-1."""
+        rows = slice(int(self.offsets[first]), int(self.offsets[last]))
+        return Histories(self.offsets[first:last + 1] - self.offsets[first], self.items[rows], self.days[rows], self.times[rows], self.weights[rows])
+
+
+def histories(user: np.ndarray, item: np.ndarray, day: np.ndarray, time: np.ndarray, weight: np.ndarray, users: np.ndarray, items: int) -> Histories:
+    """Histories of `users` (ascending) from rows sorted by user and time; rows of other users or of items >= `items` are left out."""
+    place = np.searchsorted(users, user)
+    keep = (item < items) & (place < len(users))
+    keep[keep] = users[place[keep]] == user[keep]
+    counts = np.bincount(place[keep], minlength=len(users))
+    return Histories(np.concatenate(([0], np.cumsum(counts))).astype(np.int64), item[keep], day[keep], time[keep], weight[keep])
+
+
+def decayed_counts(given: Histories, day: int, half_life: float, items: int) -> sparse.csr_matrix:
+    """Float32 [U, items]: sum of weight * 2^(-age / half_life), age in days at `day`."""
+    age = np.maximum(day - given.days, 0)
+    values = given.weights * np.exp2(-age / np.float32(half_life)).astype(np.float32)
+    # Copies: summing duplicates works in place and would reorder the caller's history.
+    matrix = sparse.csr_matrix((values, given.items.copy(), given.offsets.copy()), shape=(len(given), items))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def rank(score: Callable[[Histories], np.ndarray], given: Histories, popularity: np.ndarray, k: int,
+         exclude_bought: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The k best items of each user, `(int32 [U, k], float32 [U, k])`, from `score(block of users) -> float32 [u, items]`.
+
+    Ties go to the smaller item index. A new user gets the popularity ranking. A place that cannot be filled is -1 with score -inf.
+    """
+    items = len(popularity)
+    ids, scores = np.full((len(given), k), -1, dtype=np.int32), np.full((len(given), k), -np.inf, dtype=np.float32)
+    step = max(1, BLOCK // max(items, 1))
+    for first in range(0, len(given), step):
+        block = given.users(first, min(first + step, len(given)))
+        values = np.array(score(block), dtype=np.float32)  # a copy: what is excluded is overwritten
+        sizes = np.diff(block.offsets)
+        values[sizes == 0] = popularity
+        if exclude_bought:
+            values[np.repeat(np.arange(len(block)), sizes), block.items] = -np.inf
+        rows = slice(first, first + len(block))
+        ids[rows, :min(k, items)], scores[rows, :min(k, items)] = top(values, min(k, items))
+    return ids, scores
+
+
+def top(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Exact top k of each row: highest value first, then smallest index; -1 where the value is -inf."""
+    threshold = np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k]
+    ids = np.empty((len(values), k), dtype=np.int32)
+    for row, limit in enumerate(threshold):
+        near = np.flatnonzero(values[row] >= limit)
+        ids[row] = near[np.argsort(-values[row, near], kind="stable")[:k]]
+    chosen = np.take_along_axis(values, ids, axis=1)
+    ids[np.isneginf(chosen)] = -1
+    return ids, chosen

@@ -1,0 +1,35 @@
+"""What sold most lately, the same list for everyone."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecomrec.models import Histories, rank
+
+
+@dataclass(frozen=True)
+class Popularity:
+    item_ids: np.ndarray  # str [I]
+    counts: np.ndarray    # float32 [I]
+    item_vectors: np.ndarray | None = None
+
+    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """See `ecomrec.models.rank`."""
+        return rank(lambda block: np.broadcast_to(self.counts, (len(block), len(self.counts))), histories, self.counts, k, exclude_bought)
+
+
+def count(item: np.ndarray, day: np.ndarray, weight: np.ndarray, until: int, days: int, items: int) -> np.ndarray:
+    """Weight of each item on the `days` days before day `until`, float32 [items]."""
+    keep = (day >= until - days) & (day < until) & (item < items)
+    return np.bincount(item[keep], weights=weight[keep], minlength=items).astype(np.float32)
+
+
+def save(folder: Path, item_ids: np.ndarray, counts: np.ndarray) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "popularity.npz", item_ids=item_ids, counts=counts)
+
+
+def load(folder: Path, item_vectors: np.ndarray | None = None) -> Popularity:
+    with np.load(folder / "popularity.npz", allow_pickle=False) as data:
+        return Popularity(data["item_ids"], data["counts"], item_vectors)

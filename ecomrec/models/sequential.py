@@ -1,0 +1,247 @@
+"""A causal transformer over baskets, with the user's own repeat buying as a part of the score.
+
+A position is one day's basket: the mean of its items' vectors (id embedding + projected text vector, so an item bought
+rarely still has the place its words give it). Items within a basket have no order, and a household has ten times fewer
+baskets than purchases. Attention is causal and sees the days between two baskets (a learned bias per log2 bucket, after
+Raffel et al. 2020, T5). The vector after basket t scores the purchases of the next `horizon` days:
+
+    score(user, item) = h_t . v_item + b_item + w * log1p(sum of 2^(-age / half_life) over the user's purchases of item)
+
+The last term is the repeat component (personal frequency with recency, as in Hu et al. 2020, TIFU-KNN); it is present
+while the transformer trains, so the transformer learns what personal frequency does not say. Loss: sampled softmax with
+the logQ correction (Bengio & Senécal 2008; Yi et al. 2019).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+LAGS = 10  # log2 buckets of days between two baskets
+
+
+@dataclass(frozen=True)
+class Baskets:
+    """Distinct items per user and day, oldest first. User u has baskets users[u]:users[u+1]; basket b has items offsets[b]:offsets[b+1]."""
+
+    users: np.ndarray    # int64 [U+1]
+    days: np.ndarray     # int32 [B]
+    offsets: np.ndarray  # int64 [B+1]
+    items: np.ndarray    # int32 [N]
+    weights: np.ndarray  # float32 [N], summed over the day's events of the item
+
+
+def baskets(offsets: np.ndarray, items: np.ndarray, days: np.ndarray, weights: np.ndarray, limit: int | None = None) -> Baskets:
+    """Baskets of histories (rows sorted by user and day), only the newest `limit` of each user."""
+    user = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    order = np.lexsort((items, days, user))
+    user, items, days, weights = user[order], items[order], days[order], weights[order]
+    changed = np.ones(len(user), dtype=bool)
+    changed[1:] = (np.diff(user) != 0) | (np.diff(days) != 0) | (np.diff(items) != 0)
+    first = np.flatnonzero(changed)
+    weights = np.add.reduceat(weights, first) if len(first) else weights
+    user, items, days = user[first], items[first], days[first]
+    opens = np.ones(len(user), dtype=bool)
+    opens[1:] = (np.diff(user) != 0) | (np.diff(days) != 0)
+    at = np.flatnonzero(opens)
+    bounds, owners = np.append(at, len(user)), user[at]
+    if limit is not None:
+        counts = np.bincount(owners, minlength=len(offsets) - 1)
+        from_end = np.repeat(np.cumsum(counts), counts) - np.arange(len(owners))
+        keep = from_end <= limit
+        rows = np.repeat(keep, np.diff(bounds))
+        sizes = np.diff(bounds)[keep]
+        return Baskets(_starts(np.bincount(owners[keep], minlength=len(counts))), days[at][keep], _starts(sizes), items[rows],
+                       weights[rows].astype(np.float32))
+    return Baskets(_starts(np.bincount(owners, minlength=len(offsets) - 1)), days[at], bounds.astype(np.int64), items, weights.astype(np.float32))
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    return np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+
+
+class Block(nn.Module):
+    """Pre-norm causal attention and a GELU MLP. x: [B, T, d], lags: [B, T, T] bucket numbers."""
+
+    def __init__(self, dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.query_key_value, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.bias = nn.Embedding(LAGS, heads)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.drop = nn.Dropout(dropout)
+        nn.init.zeros_(self.bias.weight)
+
+    def forward(self, x: torch.Tensor, lags: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+        size = x.shape[0], x.shape[1], self.heads, -1
+        query, key, value = (part.reshape(size).transpose(1, 2) for part in self.query_key_value(self.before(x)).chunk(3, dim=-1))
+        weights = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5) + self.bias(lags).permute(0, 3, 1, 2)
+        weights = weights.masked_fill(~allowed, -1e9).softmax(dim=-1)
+        mixed = (weights @ value).transpose(1, 2).reshape(x.shape)
+        x = x + self.drop(self.out(mixed))
+        return x + self.drop(self.mlp(self.after(x)))
+
+
+class UserEncoder(nn.Module):
+    """Basket vectors [B, T, d] and their days [B, T] to user vectors [B, T, d]; this is what is exported to ONNX.
+
+    Sequences are padded at the end, which a causal model never sees from a real position.
+    """
+
+    def __init__(self, dim: int, heads: int, blocks: int, dropout: float):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(blocks))
+        self.first, self.last, self.drop = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.Dropout(dropout)
+
+    def forward(self, vectors: torch.Tensor, days: torch.Tensor) -> torch.Tensor:
+        lag = (days.unsqueeze(2) - days.unsqueeze(1)).clamp(min=0)
+        lags = torch.log2(lag.float() + 1).ceil().long().clamp(max=LAGS - 1)
+        steps = torch.arange(vectors.shape[1], device=vectors.device)
+        allowed = (steps.unsqueeze(1) >= steps.unsqueeze(0)).unsqueeze(0).unsqueeze(0)
+        x = self.drop(self.first(vectors))
+        for block in self.blocks:
+            x = block(x, lags, allowed)
+        return self.last(x)
+
+
+class Sequential(nn.Module):
+    """The whole model; `text`: frozen float [I, e] vectors of the items, `shares`: float [I] purchase shares of the items."""
+
+    def __init__(self, text: torch.Tensor, shares: torch.Tensor, recipe: dict):
+        super().__init__()
+        dim = recipe["dim"]
+        self.register_buffer("text", text)
+        self.identity = nn.Embedding(len(text), dim)
+        self.project = nn.Linear(text.shape[1], dim, bias=False)
+        self.bias = nn.Parameter(torch.log(shares.clamp(min=1e-9)) - torch.log(shares.clamp(min=1e-9)).mean())
+        self.encoder = UserEncoder(dim, recipe["heads"], recipe["blocks"], recipe["dropout"])
+        self.repeat = nn.Parameter(torch.tensor(1.0))
+        nn.init.normal_(self.identity.weight, std=dim ** -0.5)
+        nn.init.normal_(self.project.weight, std=dim ** -0.5)
+
+    def item_vectors(self) -> torch.Tensor:
+        """[I, d], used both for what was bought and for what may be bought."""
+        return self.identity.weight + self.project(self.text)
+
+
+def pool(table, flat, starts):
+    """Mean vectors of bags of items, torch [n, d]: bag i is flat[starts[i]:starts[i+1]]."""
+    return F.embedding_bag(flat, table, starts[:-1], mode="mean")
+
+
+def pad(given: Baskets, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For the users `rows`: basket numbers of the real positions [n], their place (row, column) in a [len(rows), T] grid, and days [.., T]."""
+    counts = (given.users[rows + 1] - given.users[rows]).astype(np.int64)
+    width = max(int(counts.max(initial=0)), 1)
+    column = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+    row = np.repeat(np.arange(len(rows)), counts)
+    basket = np.repeat(given.users[rows], counts) + column
+    days = np.zeros((len(rows), width), dtype=np.int64)
+    days[row, column] = given.days[basket]
+    return basket, row, column, days
+
+
+def flatten(given: Baskets, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Items of the baskets `chosen` one after another [N], the starts [len(chosen)+1], and their weights [N]."""
+    sizes = given.offsets[chosen + 1] - given.offsets[chosen]
+    starts = _starts(sizes)
+    flat = np.repeat(given.offsets[chosen] - starts[:-1], sizes) + np.arange(starts[-1])
+    return given.items[flat].astype(np.int64), starts, given.weights[flat]
+
+
+def batches(given: Baskets, positions: int, random: np.random.Generator) -> list[np.ndarray]:
+    """Users in batches of like length, each of about `positions` baskets with padding: little of a batch is empty."""
+    counts = np.diff(given.users)
+    users = np.flatnonzero(counts > 0)
+    users = users[np.argsort(counts[users] + random.random(len(users)) * 3, kind="stable")]
+    groups, start = [], 0
+    for stop in range(1, len(users) + 1):
+        if stop == len(users) or (stop - start + 1) * counts[users[stop]] > positions:
+            groups.append(users[start:stop])
+            start = stop
+    return [groups[number] for number in random.permutation(len(groups))]
+
+
+def fit_epoch(model: Sequential, given: Baskets, ends: np.ndarray, recipe: dict, half_life: float, sampling: np.ndarray,
+              optimizer: torch.optim.Optimizer, random: np.random.Generator) -> float:
+    """One pass over the users; returns the mean loss in nats.
+
+    ends: int64 [B], basket b must predict the items of the baskets b+1 … ends[b]-1 of the same user.
+    sampling: float64 [I], the distribution of the negatives.
+    """
+    model.train()
+    device, total, steps = model.text.device, 0.0, 0
+    cumulative = np.cumsum(sampling)
+    for users in batches(given, recipe["positions"], random):
+        basket, row, column, days = pad(given, users)
+        # What each position must predict: `targets` draws from the items of its window.
+        low, high = given.offsets[basket + 1], given.offsets[ends[basket]]
+        asked = np.flatnonzero(high > low)
+        if not len(asked):
+            continue
+        drawn = low[asked, None] + (random.random((len(asked), recipe["targets"])) * (high - low)[asked, None]).astype(np.int64)
+        wanted = given.items[drawn].astype(np.int64)
+        negatives = np.minimum(np.searchsorted(cumulative, random.random(recipe["negatives"]) * cumulative[-1], side="right"), len(sampling) - 1)
+        correction = torch.from_numpy(np.log(sampling[negatives] * recipe["negatives"]).astype(np.float32)).to(device)
+        flat, starts, weights = flatten(given, basket)
+        table = model.item_vectors()
+        vectors = torch.zeros((*days.shape, table.shape[1]), device=device)
+        vectors[row, column] = pool(table, torch.from_numpy(flat).to(device), torch.from_numpy(starts).to(device))
+        states = model.encoder(vectors, torch.from_numpy(days).to(device))[row[asked], column[asked]]
+        # Decayed counts of the candidates at each position: [T, T] decay times [T, candidates] purchases, per user.
+        candidates, place = np.unique(np.concatenate((negatives, wanted.ravel())), return_inverse=True)
+        counts = _counts(flat, np.repeat(np.arange(len(basket)), np.diff(starts)), weights, row, column, days, candidates, half_life)
+        habit = torch.log1p(counts[row[asked], column[asked]]).to(device)
+        chosen = torch.from_numpy(candidates).to(device)
+        scores = states @ table[chosen].T + model.bias[chosen] + model.repeat * habit
+        place = torch.from_numpy(place).to(device)
+        others = torch.logsumexp(scores[:, place[:len(negatives)]] - correction, dim=1, keepdim=True)
+        own = scores.gather(1, place[len(negatives):].reshape(wanted.shape))
+        loss = F.softplus(others - own).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        total, steps = total + loss.item(), steps + 1
+    return total / max(steps, 1)
+
+
+def _counts(flat, owner, weights, row, column, days, candidates, half_life) -> torch.Tensor:
+    place = np.full(int(max(flat.max(), candidates.max())) + 1, -1)
+    place[candidates] = np.arange(len(candidates))
+    keep = place[flat] >= 0
+    bought = torch.zeros((*days.shape, len(candidates)))
+    bought[row[owner[keep]], column[owner[keep]], place[flat[keep]]] = torch.from_numpy(weights[keep])
+    lag = days[:, :, None] - days[:, None, :]
+    decay = np.where(lag >= 0, np.exp2(-np.maximum(lag, 0) / half_life), 0.0).astype(np.float32)
+    # Positions after a padded end have day 0 and are never read.
+    return torch.bmm(torch.from_numpy(decay), bought)
+
+
+@torch.inference_mode()
+def user_vectors(encode, table: np.ndarray, given: Baskets, rows_at_once: int = 2048) -> np.ndarray:
+    """The newest vector of each user, float32 [U, d]; zeros for a user without baskets.
+
+    encode(vectors float32 [B, T, d], days int64 [B, T]) -> float32 [B, T, d], numpy in and out; users of like length share a call.
+    """
+    counts = np.diff(given.users)
+    result = np.zeros((len(counts), table.shape[1]), dtype=np.float32)
+    order = np.argsort(counts, kind="stable")
+    order = order[counts[order] > 0]
+    items, start = torch.from_numpy(table), 0
+    while start < len(order):
+        # Ascending lengths: the batch is cut where padding would pass the budget.
+        stop = start + 1
+        while stop < len(order) and (stop - start + 1) * counts[order[stop]] <= rows_at_once:
+            stop += 1
+        rows = order[start:stop]
+        basket, row, column, days = pad(given, rows)
+        flat, starts, _ = flatten(given, basket)
+        vectors = np.zeros((*days.shape, table.shape[1]), dtype=np.float32)
+        vectors[row, column] = pool(items, torch.from_numpy(flat), torch.from_numpy(starts)).numpy()
+        result[rows] = encode(vectors, days)[np.arange(len(rows)), counts[rows] - 1]
+        start = stop
+    return result

@@ -1,0 +1,80 @@
+"""Loads a sealed model folder of any kind; what it returns recommends. The only door: evaluation and publication both go through it.
+
+A model has `item_ids` (str [I]), `item_vectors` (float32 [I, d], length 1, or None) and
+`recommend(histories, day, k, exclude_bought) -> (items int32 [U, k], scores float32 [U, k])`; see `ecomrec.models.rank`.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ecomrec import artifact, compress
+from ecomrec.errors import AuditFailed
+from ecomrec.models import Histories, decayed_counts, ease, popularity, rank
+from ecomrec.models.sequential import baskets, user_vectors
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """The transformer as it is served: tables in numpy, the user encoder behind `encode` (ONNX Runtime, or PyTorch in training)."""
+
+    item_ids: np.ndarray
+    table: np.ndarray       # float32 [I, d]
+    bias: np.ndarray        # float32 [I]
+    popularity: np.ndarray  # float32 [I]
+    encode: object          # (vectors float32 [B, T, d], days int64 [B, T]) -> float32 [B, T, d]
+    max_baskets: int
+    half_life: float        # days
+    repeat: float           # weight of the repeat component
+    item_vectors: np.ndarray | None = None
+
+    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought)
+
+    def base(self, given: Histories) -> np.ndarray:
+        """Scores without the repeat component, float32 [U, I]."""
+        newest = baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets)
+        scores = user_vectors(self.encode, self.table, newest) @ self.table.T
+        scores += self.bias
+        return scores
+
+    def score(self, given: Histories, day: int) -> np.ndarray:
+        return add_repeat(self.base(given), decayed_counts(given, day, self.half_life, len(self.item_ids)), self.repeat)
+
+
+def add_repeat(scores: np.ndarray, counts, weight: float) -> np.ndarray:
+    """`scores` [U, I] plus weight * log1p(counts), in place; `counts` is sparse [U, I]."""
+    scores[np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices] += np.float32(weight) * np.log1p(counts.data)
+    return scores
+
+
+def onnx_encoder(path: Path, threads: int = 0):
+    """`encode` on ONNX Runtime."""
+    session = compress.session(path, threads)
+    return lambda vectors, days: session.run(None, {"vectors": vectors, "days": days})[0]
+
+
+def load(folder: Path, threads: int = 0):
+    """The model in `folder`. Raises AuditFailed when a file is missing or altered, or the kind is none of the recommender's."""
+    manifest = artifact.read_manifest(folder)
+    vectors = folder / "item_vectors.npy"
+    item_vectors = np.load(vectors, allow_pickle=False).astype(np.float32) if vectors.is_file() else None
+    match manifest["kind"]:
+        case "sequential":
+            return sequential(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), threads, item_vectors)
+        case "ease":
+            return ease.load(folder, item_vectors)
+        case "popularity":
+            return popularity.load(folder, item_vectors)
+        case kind:
+            raise AuditFailed(f"{folder} holds a model of kind {kind}, which does not recommend", "name a version of the recommender")
+
+
+def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.ndarray | None = None) -> Sequential:
+    """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the repeat component."""
+    with np.load(folder / "tables.npz", allow_pickle=False) as data:
+        tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity")}
+    return Sequential(**tables, encode=onnx_encoder(folder / config["encoder"], threads), max_baskets=config["max_baskets"],
+                      half_life=config["half_life"], repeat=config["repeat"], item_vectors=item_vectors)

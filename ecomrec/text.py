@@ -1,0 +1,59 @@
+"""Texts to vectors with the encoder of the settings: mean pooling over tokens, length 1 (Reimers & Gurevych 2019, Sentence-BERT).
+
+Each distinct text is encoded once, in batches of similar length.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from ecomrec.errors import SettingsError
+
+BATCH_TOKENS = 4096
+
+
+def encoder_path(name: str) -> str:
+    """Where the encoder `name` is: a local folder, the `model` folder of an installed package, or the hub name itself."""
+    if Path(name).is_dir():
+        return name
+    if name.isidentifier() and (spec := find_spec(name)) is not None:
+        for place in spec.submodule_search_locations or []:
+            if (Path(place) / "model" / "config.json").is_file():
+                return str(Path(place) / "model")
+        raise SettingsError(f"ECOMREC_ENCODER={name}: the installed package carries no folder `model`",
+                            "name a local folder, a package that carries a model, or a hub name")
+    return name
+
+
+def encode(texts: list[str], encoder: str, max_length: int = 64) -> np.ndarray:
+    """Unit vectors float32 [len(texts), d], row i for texts[i]; an empty text is a text like any other.
+
+    Raises SettingsError when the encoder cannot be loaded.
+    """
+    distinct = sorted(set(texts))
+    path = encoder_path(encoder)
+    try:
+        tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path).eval()
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"ECOMREC_ENCODER={encoder}: no text encoder there ({str(error).splitlines()[0]})",
+                            "name a local folder, an installed package that carries a model, or a hub name that can be reached") from error
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model.to(device)
+    tokens = tokenizer(distinct, truncation=True, max_length=max_length)["input_ids"] if distinct else []
+    order = sorted(range(len(distinct)), key=lambda row: (-len(tokens[row]), row))
+    vectors = np.zeros((len(distinct), model.config.hidden_size), dtype=np.float32)
+    with torch.inference_mode():
+        at = 0
+        while at < len(order):
+            rows = order[at:at + max(1, BATCH_TOKENS // len(tokens[order[at]]))]
+            batch = tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt").to(device)
+            hidden = model(**batch).last_hidden_state
+            mask = batch["attention_mask"].unsqueeze(-1)
+            pooled = (hidden * mask).sum(1) / mask.sum(1)
+            vectors[rows] = torch.nn.functional.normalize(pooled, dim=1).float().cpu().numpy()
+            at += len(rows)
+    where = {text: row for row, text in enumerate(distinct)}
+    return vectors[[where[text] for text in texts]]

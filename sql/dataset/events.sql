@@ -1,0 +1,5 @@
+-- What users did with items, oldest first within a user. The order is total and byte-wise, so the same rows give the same files.
+SELECT user_id, item_id, (event_day - date '1970-01-01') AS day, extract(epoch FROM event_time)::bigint AS time, event_type
+FROM core.events
+WHERE event_day BETWEEN %(first_day)s AND %(day)s AND event_type = ANY(%(event_types)s) AND item_id IS NOT NULL
+ORDER BY user_id COLLATE "C", event_time, event_id COLLATE "C"

@@ -21,7 +21,7 @@ from ecomrec import compress as onnx
 from ecomrec.dataset import Dataset, recipe
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, decayed_counts, ease, histories, popularity, rank, serving
+from ecomrec.models import Histories, decayed_counts, ease, histories, popularity, rank, serving, top
 from ecomrec.models.sequential import Baskets, Sequential, baskets, fit_epoch
 from ecomrec.settings import Settings
 from ecomrec.text import encode as encode_texts
@@ -53,20 +53,20 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     model = Sequential(torch.from_numpy(text), share, own).to(device)
     sampling = counts.astype(np.float64) + 1
     sampling = sampling ** own["power"] / (sampling ** own["power"]).sum()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=own["learning_rate"], weight_decay=own["weight_decay"])
+    optimizer = torch.optim.AdamW(model.groups(own))
     best, kept, curve = -1.0, None, []
     for epoch in range(own["epochs"]):
         loss = fit_epoch(model, given, ends, own, half_life, sampling, optimizer, random)
-        value = _quality(_in_torch(model, data, sold, own, half_life, float(model.repeat)), held)
+        value = _quality(_in_torch(model, data, sold, own, half_life, *model.habit()), held)
         curve.append(round(value, 5))
-        echo(f"epoch {epoch + 1}: loss {loss:.4f}, repeat weight {float(model.repeat):.3f}, validation NDCG@{K} {value:.4f} "
+        echo(f"epoch {epoch + 1}: loss {loss:.4f}, repeat {model.habit()[0]:.2f} at {model.habit()[1]:.1f}, validation NDCG@{K} {value:.4f} "
              f"({time.monotonic() - started:.0f} s)")
         if value > best:
             best, kept, at = value, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()}, epoch
         elif epoch - at >= own["patience"]:
             break
     model.load_state_dict(kept)
-    tuned = _tune_repeat(_in_torch(model, data, sold, own, half_life, float(model.repeat)), held, rules["repeat"])
+    tuned = _tune_repeat(_in_torch(model, data, sold, own, half_life, *model.habit()), held, rules["repeat"])
     result = {**tuned, "epochs": at + 1, "curve": curve, "valid_repeat_alone": round(alone, 5), "valid_users": len(held["users"]),
               "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
     echo(f"chosen on validation: half-life {tuned['half_life']:g} days, weight {tuned['repeat']:.3f}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
@@ -87,14 +87,14 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     own, chosen = rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
     model, sold = _restore(folder, own), popularity.count(data.item, data.day, data.weight, data.test_from, rules["popularity"]["days"], len(data.item_ids))
     held = _held(data, data.valid_from, data.test_from, np.random.default_rng(settings.seed), own["max_valid_users"])
-    original = _in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"])
+    original = _in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"])
     np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, popularity=sold)
     np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
     example = (torch.zeros(2, 3, own["dim"]), torch.zeros(2, 3, dtype=torch.int64))
     axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "states": {0: "users", 1: "baskets"}}
     onnx.export(model.encoder, example, folder / "encoder.fp32.onnx", ["vectors", "days"], ["states"], axes)
     onnx.int8(folder / "encoder.fp32.onnx", folder / "encoder.int8.onnx")
-    config = {"max_baskets": own["max_baskets"], "half_life": chosen["half_life"], "repeat": chosen["repeat"]}
+    config = {"max_baskets": own["max_baskets"], "half_life": chosen["half_life"], "repeat": chosen["repeat"], "scale": chosen["scale"]}
     expected, _ = original.recommend(held["histories"], held["day"], K)
     figures = {"torch": {"valid_ndcg10": _ndcg(expected, held)}}
     for variant in ("fp32", "int8"):
@@ -221,18 +221,12 @@ def _tune_repeat(model: serving.Sequential, held: dict, grid: dict) -> dict:
         counts = decayed_counts(held["histories"], held["day"], half_life, len(model.item_ids))
         for factor in grid["weights"]:
             weight = factor * model.repeat
-            scores = serving.add_repeat(base.copy(), counts, weight)
+            scores = serving.add_repeat(base.copy(), counts, weight, model.scale)
             scores[np.diff(held["histories"].offsets) == 0] = model.popularity
-            value = _ndcg(_top(scores), held)
+            value = _ndcg(top(scores, min(K, scores.shape[1]))[0], held)
             if value > best["valid_ndcg10"]:
-                best = {"valid_ndcg10": value, "half_life": half_life, "repeat": weight}
+                best = {"valid_ndcg10": value, "half_life": half_life, "repeat": round(weight, 5), "scale": round(model.scale, 5)}
     return best
-
-
-def _top(scores: np.ndarray) -> np.ndarray:
-    from ecomrec.models import top
-
-    return top(scores, min(K, scores.shape[1]))[0]
 
 
 def _parts(model: serving.Sequential, held: dict) -> dict:
@@ -244,7 +238,7 @@ def _parts(model: serving.Sequential, held: dict) -> dict:
     return {"transformer_alone": {f"NDCG@{K}": _ndcg(transformer, held)}, "repeat_alone": {f"NDCG@{K}": _ndcg(habit, held)}}
 
 
-def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float) -> serving.Sequential:
+def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float) -> serving.Sequential:
     """The model in training, ranked exactly as it will be served."""
     model.eval()
     device = model.text.device
@@ -255,7 +249,7 @@ def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, hal
 
     with torch.inference_mode():
         table, bias = model.item_vectors().cpu().numpy(), model.bias.cpu().numpy()
-    return serving.Sequential(data.item_ids, table, bias, sold, encode, own["max_baskets"], half_life, weight)
+    return serving.Sequential(data.item_ids, table, bias, sold, encode, own["max_baskets"], half_life, weight, scale)
 
 
 def _restore(folder: Path, own: dict) -> Sequential:

@@ -27,7 +27,8 @@ class Sequential:
     encode: object          # (vectors float32 [B, T, d], days int64 [B, T]) -> float32 [B, T, d]
     max_baskets: int
     half_life: float        # days
-    repeat: float           # weight of the repeat component
+    repeat: float           # weight of the repeat component …
+    scale: float            # … and what it multiplies the decayed counts by
     item_vectors: np.ndarray | None = None
 
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -41,12 +42,12 @@ class Sequential:
         return scores
 
     def score(self, given: Histories, day: int) -> np.ndarray:
-        return add_repeat(self.base(given), decayed_counts(given, day, self.half_life, len(self.item_ids)), self.repeat)
+        return add_repeat(self.base(given), decayed_counts(given, day, self.half_life, len(self.item_ids)), self.repeat, self.scale)
 
 
-def add_repeat(scores: np.ndarray, counts, weight: float) -> np.ndarray:
-    """`scores` [U, I] plus weight * log1p(counts), in place; `counts` is sparse [U, I]."""
-    scores[np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices] += np.float32(weight) * np.log1p(counts.data)
+def add_repeat(scores: np.ndarray, counts, weight: float, scale: float) -> np.ndarray:
+    """`scores` [U, I] plus weight * log1p(scale * counts), in place; `counts` is sparse [U, I]."""
+    scores[np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices] += np.float32(weight) * np.log1p(np.float32(scale) * counts.data)
     return scores
 
 
@@ -77,4 +78,4 @@ def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.nd
     with np.load(folder / "tables.npz", allow_pickle=False) as data:
         tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity")}
     return Sequential(**tables, encode=onnx_encoder(folder / config["encoder"], threads), max_baskets=config["max_baskets"],
-                      half_life=config["half_life"], repeat=config["repeat"], item_vectors=item_vectors)
+                      half_life=config["half_life"], repeat=config["repeat"], scale=config["scale"], item_vectors=item_vectors)

@@ -2,7 +2,7 @@
 
 One small module per data set. It offers `events(connection, first, last, path)` and `catalog(connection, first, last, path)`:
 each makes a DuckDB table of that name in the contract of `ecomrec.contract`, with a `dt` column; catalog rows also say
-whether they belong to the first day's `snapshot` or to a later day's `delta`. A `NOTE`, if there is one, is told to the user.
+whether they belong to the first day's `snapshot` or to a later day's `delta`.
 """
 
 import gzip
@@ -45,8 +45,6 @@ def write(settings: Settings, dataset: str, first: str, last: str, path: Path | 
             return {"dataset": dataset, "days": len(days), "written": 0, "events": 0, "items": 0, "seconds": 0.0}
         new_shop = not any(key.startswith("raw/catalog/") for key in present)
         echo(f"{dataset}: writing {len(wanted)} of {len(days)} days ...")
-        if note := getattr(adapter, "NOTE", ""):
-            echo(note)
         adapter.catalog(connection, wanted[0] if new_shop else None, wanted[0], wanted[-1], path)
         items = _write(connection, store, "SELECT dt, kind, record FROM catalog ORDER BY dt, kind, item_id", _catalog_key, echo, "products")
         adapter.events(connection, wanted[0], wanted[-1], path)

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,8 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
         loss = fit_epoch(model, given, ends, own, half_life, sampling, optimizer, random)
         value = _quality(_in_torch(model, data, sold, own, half_life, *model.habit()), held)
         curve.append(round(value, 5))
-        echo(f"epoch {epoch + 1}: loss {loss:.4f}, repeat {model.habit()[0]:.2f} at {model.habit()[1]:.1f}, validation NDCG@{K} {value:.4f} "
-             f"({time.monotonic() - started:.0f} s)")
+        echo(f"epoch {epoch + 1}: loss {loss:.4f}, repeat w {model.habit()[0]:.2f} s {model.habit()[1]:.1f} a {model.habit()[2]:.2f}, validation NDCG@{K} {value:.4f} "
+             f"({time.monotonic() - started:.0f} s, {time.process_time():.0f} s of CPU)")
         if value > best:
             best, kept, at = value, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()}, epoch
         elif epoch - at >= own["patience"]:
@@ -87,14 +88,14 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     own, chosen = rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
     model, sold = _restore(folder, own), popularity.count(data.item, data.day, data.weight, data.test_from, rules["popularity"]["days"], len(data.item_ids))
     held = _held(data, data.valid_from, data.test_from, np.random.default_rng(settings.seed), own["max_valid_users"])
-    original = _in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"])
-    np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, popularity=sold)
+    original = _in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"])
+    np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, again=original.again, popularity=sold)
     np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
     example = (torch.zeros(2, 3, own["dim"]), torch.zeros(2, 3, dtype=torch.int64))
     axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "states": {0: "users", 1: "baskets"}}
     onnx.export(model.encoder, example, folder / "encoder.fp32.onnx", ["vectors", "days"], ["states"], axes)
     onnx.int8(folder / "encoder.fp32.onnx", folder / "encoder.int8.onnx")
-    config = {"max_baskets": own["max_baskets"], "half_life": chosen["half_life"], "repeat": chosen["repeat"], "scale": chosen["scale"]}
+    config = {"max_baskets": own["max_baskets"], "half_life": chosen["half_life"], "repeat": chosen["repeat"], "scale": chosen["scale"], "share": chosen["share"]}
     expected, _ = original.recommend(held["histories"], held["day"], K)
     figures = {"torch": {"valid_ndcg10": _ndcg(expected, held)}}
     for variant in ("fp32", "int8"):
@@ -221,11 +222,11 @@ def _tune_repeat(model: serving.Sequential, held: dict, grid: dict) -> dict:
         counts = decayed_counts(held["histories"], held["day"], half_life, len(model.item_ids))
         for factor in grid["weights"]:
             weight = factor * model.repeat
-            scores = serving.add_repeat(base.copy(), counts, weight, model.scale)
+            scores = replace(model, repeat=weight).add_repeat(base.copy(), counts)
             scores[np.diff(held["histories"].offsets) == 0] = model.popularity
             value = _ndcg(top(scores, min(K, scores.shape[1]))[0], held)
             if value > best["valid_ndcg10"]:
-                best = {"valid_ndcg10": value, "half_life": half_life, "repeat": round(weight, 5), "scale": round(model.scale, 5)}
+                best = {"valid_ndcg10": value, "half_life": half_life, "repeat": round(weight, 5), "scale": round(model.scale, 5), "share": round(model.share, 5)}
     return best
 
 
@@ -238,7 +239,8 @@ def _parts(model: serving.Sequential, held: dict) -> dict:
     return {"transformer_alone": {f"NDCG@{K}": _ndcg(transformer, held)}, "repeat_alone": {f"NDCG@{K}": _ndcg(habit, held)}}
 
 
-def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float) -> serving.Sequential:
+def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float,
+              share: float) -> serving.Sequential:
     """The model in training, ranked exactly as it will be served."""
     model.eval()
     device = model.text.device
@@ -248,8 +250,8 @@ def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, hal
             return model.encoder(torch.from_numpy(vectors).to(device), torch.from_numpy(days).to(device)).cpu().numpy()
 
     with torch.inference_mode():
-        table, bias = model.item_vectors().cpu().numpy(), model.bias.cpu().numpy()
-    return serving.Sequential(data.item_ids, table, bias, sold, encode, own["max_baskets"], half_life, weight, scale)
+        table, bias, again = (part.cpu().numpy() for part in (model.item_vectors(), model.bias, model.propensity()))
+    return serving.Sequential(data.item_ids, table, bias, sold, encode, own["max_baskets"], half_life, again, weight, scale, share)
 
 
 def _restore(folder: Path, own: dict) -> Sequential:

@@ -5,10 +5,12 @@ rarely still has the place its words give it). Items within a basket have no ord
 baskets than purchases. Attention is causal and sees the days between two baskets (a learned bias per log2 bucket, after
 Raffel et al. 2020, T5). The vector after basket t scores the purchases of the next `horizon` days:
 
-    score(user, item) = h_t . v_item + b_item + w * log1p(s * sum of 2^(-age / half_life) over the user's purchases of item)
+    score(user, item) = l                                    when the user never bought the item, l = h_t . v_item + b_item
+                        a * l + w * log1p(s * c) + r_item    when they did, c = sum of 2^(-age / half_life) over those purchases
 
-The last term is the repeat component (personal frequency with recency, as in Hu et al. 2020, TIFU-KNN): with w = 1 a softmax
-of it is the user's own frequencies, smoothed by 1/s. w and s are learned together with the rest; the component is present
+The second line is the repeat component: personal frequency with recency (as in Hu et al. 2020, TIFU-KNN), how readily this
+item is bought again (r_item, from its text and id), and less of what everybody buys (a < 1): popularity says much about
+a first purchase and little about the tenth (repeat and explore modes, Ren et al. 2019, RepeatNet). It is present
 while the transformer trains, so the transformer learns what personal frequency does not say. Loss: sampled softmax with
 the logQ correction (Bengio & Senécal 2008; Yi et al. 2019).
 """
@@ -119,20 +121,27 @@ class Sequential(nn.Module):
         self.project = nn.Linear(text.shape[1], dim, bias=False)
         self.bias = nn.Parameter(torch.log(shares.clamp(min=1e-9)) - torch.log(shares.clamp(min=1e-9)).mean())
         self.encoder = UserEncoder(dim, recipe["heads"], recipe["blocks"], recipe["dropout"])
-        self.repeat = nn.Parameter(torch.tensor([1.0, np.log(recipe["repeat_scale"])], dtype=torch.float32))  # w, log s
-        nn.init.normal_(self.identity.weight, std=dim ** -0.5)
-        nn.init.normal_(self.project.weight, std=dim ** -0.5)
+        self.repeat = nn.Parameter(torch.tensor([1.0, np.log(recipe["repeat_scale"]), 0.3, 2.0]))  # w, log s, a, mean of r
+        self.again, self.again_text = nn.Embedding(len(text), 1), nn.Linear(text.shape[1], 1, bias=False)
+        nn.init.normal_(self.identity.weight, std=0.02)  # small: training starts at popularity and habit, and adds to them
+        nn.init.normal_(self.project.weight, std=0.02)
+        nn.init.zeros_(self.again.weight)
+        nn.init.zeros_(self.again_text.weight)
 
     def groups(self, recipe: dict) -> list[dict]:
-        """Parameter groups of the optimiser: the two numbers of the repeat component move faster and do not decay."""
+        """Parameter groups of the optimiser: the few numbers of the repeat component move faster and do not decay."""
         rest = [part for name, part in self.named_parameters() if name != "repeat"]
         return [{"params": rest, "lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]},
                 {"params": [self.repeat], "lr": 10 * recipe["learning_rate"], "weight_decay": 0.0}]
 
-    def habit(self) -> tuple[float, float]:
-        """w and s of the repeat component."""
-        weight, scale = self.repeat.detach().cpu().tolist()
-        return weight, float(np.exp(scale))
+    def habit(self) -> tuple[float, float, float]:
+        """w, s and a of the repeat component."""
+        weight, scale, share, _ = self.repeat.detach().cpu().tolist()
+        return weight, float(np.exp(scale)), share
+
+    def propensity(self) -> torch.Tensor:
+        """r, how readily each item is bought again, [I]."""
+        return (self.again.weight + self.again_text(self.text)).squeeze(1) + self.repeat[3]
 
     def item_vectors(self) -> torch.Tensor:
         """[I, d], used both for what was bought and for what may be bought."""
@@ -206,9 +215,12 @@ def fit_epoch(model: Sequential, given: Baskets, ends: np.ndarray, recipe: dict,
         # Decayed counts of the candidates at each position: [T, T] decay times [T, candidates] purchases, per user.
         candidates, place = np.unique(np.concatenate((negatives, wanted.ravel())), return_inverse=True)
         counts = _counts(flat, np.repeat(np.arange(len(basket)), np.diff(starts)), weights, row, column, days, candidates, half_life)
-        habit = torch.log1p(model.repeat[1].exp() * counts[row[asked], column[asked]].to(device))
+        counts = counts[row[asked], column[asked]].to(device)
         chosen = torch.from_numpy(candidates).to(device)
-        scores = states @ table[chosen].T + model.bias[chosen] + model.repeat[0] * habit
+        weight, scale, share, _ = model.repeat
+        scores = states @ table[chosen].T + model.bias[chosen]
+        again = share * scores + weight * torch.log1p(scale.exp() * counts) + model.propensity()[chosen]
+        scores = torch.where(counts > 0, again, scores)
         place = torch.from_numpy(place).to(device)
         others = torch.logsumexp(scores[:, place[:len(negatives)]] - correction, dim=1, keepdim=True)
         own = scores.gather(1, place[len(negatives):].reshape(wanted.shape))

@@ -27,8 +27,10 @@ class Sequential:
     encode: object          # (vectors float32 [B, T, d], days int64 [B, T]) -> float32 [B, T, d]
     max_baskets: int
     half_life: float        # days
-    repeat: float           # weight of the repeat component …
-    scale: float            # … and what it multiplies the decayed counts by
+    again: np.ndarray       # float32 [I], r: how readily an item is bought again
+    repeat: float           # w, weight of the repeat component …
+    scale: float            # … s, what it multiplies the decayed counts by …
+    share: float            # … and a, what it keeps of the transformer's score
     item_vectors: np.ndarray | None = None
 
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -42,13 +44,14 @@ class Sequential:
         return scores
 
     def score(self, given: Histories, day: int) -> np.ndarray:
-        return add_repeat(self.base(given), decayed_counts(given, day, self.half_life, len(self.item_ids)), self.repeat, self.scale)
+        return self.add_repeat(self.base(given), decayed_counts(given, day, self.half_life, len(self.item_ids)))
 
-
-def add_repeat(scores: np.ndarray, counts, weight: float, scale: float) -> np.ndarray:
-    """`scores` [U, I] plus weight * log1p(scale * counts), in place; `counts` is sparse [U, I]."""
-    scores[np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices] += np.float32(weight) * np.log1p(np.float32(scale) * counts.data)
-    return scores
+    def add_repeat(self, scores: np.ndarray, counts) -> np.ndarray:
+        """`scores` [U, I] with what was bought scored by the repeat component, in place; `counts` is sparse [U, I]."""
+        rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
+        habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + self.again[items]
+        scores[rows, items] = np.float32(self.share) * scores[rows, items] + habit
+        return scores
 
 
 def onnx_encoder(path: Path, threads: int = 0):
@@ -76,6 +79,6 @@ def load(folder: Path, threads: int = 0):
 def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.ndarray | None = None) -> Sequential:
     """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the repeat component."""
     with np.load(folder / "tables.npz", allow_pickle=False) as data:
-        tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity")}
+        tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity", "again")}
     return Sequential(**tables, encode=onnx_encoder(folder / config["encoder"], threads), max_baskets=config["max_baskets"],
-                      half_life=config["half_life"], repeat=config["repeat"], scale=config["scale"], item_vectors=item_vectors)
+                      half_life=config["half_life"], repeat=config["repeat"], scale=config["scale"], share=config["share"], item_vectors=item_vectors)

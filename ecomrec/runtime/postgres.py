@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import psycopg2
 
 from ecomrec.errors import EcomrecError
@@ -118,7 +119,31 @@ def _share(settings: Settings, data: Path, user: str | None) -> None:
         folder.chmod(0o700)
 
 
+def _clear_stale_locks(settings: Settings, data: Path) -> None:
+    """Removes the lock files of a server that was killed, once nothing of that server is left.
+
+    Postgres itself only asks whether the pid exists, and would take a zombie or a stranger with the same number for it.
+    """
+    socket = settings.socket_folder / ".s.PGSQL.5432"
+    locks = [data / "postmaster.pid", socket, socket.with_name(f"{socket.name}.lock")]
+    deadline = time.monotonic() + 20
+    while any(lock.exists() for lock in locks) and time.monotonic() < deadline:
+        if not any(_works_in(process, data) for process in psutil.process_iter()):
+            for lock in locks:
+                lock.unlink(missing_ok=True)
+        else:
+            time.sleep(0.2)
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and process.name().startswith("postgres") and Path(process.cwd()) == data
+    except (psutil.Error, OSError):
+        return False
+
+
 def _launch(settings: Settings, data: Path, user: str | None) -> None:
+    _clear_stale_locks(settings, data)
     log = data / "server.log"
     # -c, not the file: the folder may have been moved since it was made.
     options = f"-c unix_socket_directories='{settings.socket_folder}' -c unix_socket_permissions=0777"

@@ -1,0 +1,5 @@
+"""`python -m ecomrec` is `ecomrec`."""
+
+from ecomrec.cli import main
+
+main()

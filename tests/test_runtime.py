@@ -1,0 +1,167 @@
+"""The embedded stack comes up, is found up, makes room on a taken port, and leaves no process behind however it ends."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from ecomrec import runtime
+from ecomrec.errors import EcomrecError
+from ecomrec.runtime import airflow, postgres, supervisor
+from ecomrec.settings import Settings
+
+pytestmark = pytest.mark.slow
+PORT = 18180
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    found = Settings(_env_file=None, home=tmp_path_factory.mktemp("stack"), airflow_port=PORT)
+    yield found
+    runtime.down(found)
+
+
+@pytest.fixture(scope="module")
+def stack(settings):
+    return runtime.up(settings, echo=lambda line: None)
+
+
+def processes(settings) -> list[str]:
+    """Command lines of everything that belongs to this home: the keeper's session, and whoever names the home."""
+    state, found = supervisor.read_state(settings), []
+    sessions = [state[role]["pid"] for role in ("runner", "keeper") if role in state]
+    for process in psutil.process_iter():
+        try:
+            command = " ".join(process.cmdline())
+            if process.pid != os.getpid() and (os.getsid(process.pid) in sessions or str(settings.home) in command):
+                found.append(command)
+        except (psutil.Error, ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def gone(settings, seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while processes(settings) and time.monotonic() < deadline:
+        time.sleep(0.3)
+    return processes(settings) == []
+
+
+def test_it_comes_up_healthy_and_prints_a_login(settings, stack):
+    assert stack["url"] == f"http://127.0.0.1:{PORT}" and stack["started"] and len(stack["password"]) >= 12
+    found = runtime.status(settings)
+    assert found["healthy"] and all(found["parts"].values()) and len(found["parts"]) == 5
+
+
+def test_it_listens_on_loopback_only(settings, stack):
+    ports = {connection.laddr for process in psutil.process_iter() if _session(process) == supervisor.read_state(settings)["keeper"]["pid"]
+             for connection in process.net_connections() if connection.status == psutil.CONN_LISTEN}
+    assert ports and {address.ip for address in ports} == {"127.0.0.1"}
+
+
+def test_up_again_says_so(settings, stack):
+    said = []
+    assert runtime.up(settings, echo=said.append)["started"] is False
+    assert said[-1] == f"already up at {stack['url']}"
+
+
+def test_secrets_are_kept_from_others(settings, stack):
+    folder = settings.home / "airflow"
+    for name in ("password", "passwords.json", "fernet.key", "jwt.key", "api.key"):
+        assert (folder / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_down_leaves_nothing(settings, stack):
+    assert runtime.down(settings)
+    assert gone(settings, 5)
+    assert not postgres.is_running(settings)
+    assert runtime.down(settings) is False
+
+
+def test_a_taken_port_makes_it_take_the_next(settings):
+    with socket.create_server(("127.0.0.1", PORT)):
+        said = []
+        assert runtime.up(settings, echo=said.append)["url"] == f"http://127.0.0.1:{PORT + 1}"
+        assert f"port {PORT} is taken: using {PORT + 1}" in said
+
+
+@pytest.mark.parametrize("who", ["runner", "keeper"])
+def test_killing_its_owner_ends_everything(settings, who):
+    runtime.up(settings, echo=lambda line: None)
+    os.kill(supervisor.read_state(settings)[who]["pid"], signal.SIGKILL)
+    assert gone(settings)
+
+
+def test_a_dead_component_ends_everything_and_is_named(settings):
+    runtime.up(settings, echo=lambda line: None)
+    keeper = psutil.Process(supervisor.read_state(settings)["keeper"]["pid"])
+    next(child for child in keeper.children() if "triggerer" in " ".join(child.cmdline())).kill()
+    assert gone(settings)
+    assert "triggerer ended with code -9" in runtime.status(settings)["error"]
+
+
+def test_when_both_owners_are_killed_the_next_up_starts_afresh(settings):
+    runtime.up(settings, echo=lambda line: None)
+    state = supervisor.read_state(settings)
+    for role in ("runner", "keeper"):
+        os.kill(state[role]["pid"], signal.SIGKILL)
+    while supervisor.running(settings):
+        time.sleep(0.05)
+    assert runtime.up(settings, echo=lambda line: None)["started"]
+    runtime.down(settings)
+    assert gone(settings, 5)
+
+
+def test_ctrl_c_on_the_command_line_stops_everything(settings):
+    env = {**os.environ, **runtime.overrides(settings)}
+    process = subprocess.Popen([sys.executable, "-m", "ecomrec", "up"], env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stdout:
+        if "Press Ctrl-C" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert gone(settings, 5)
+
+
+def test_a_stale_lock_of_postgres_is_no_obstacle(tmp_path):
+    found = Settings(_env_file=None, home=tmp_path / "home")
+    postgres.start(found)
+    pid = int((found.home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while postgres.is_running(found) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    postgres.start(found)
+    assert postgres.is_running(found)
+    postgres.stop(found)
+    assert not postgres.is_running(found)
+
+
+def test_a_long_home_gets_a_short_socket(tmp_path):
+    found = Settings(_env_file=None, home=tmp_path / ("long" * 20))
+    assert len(str(found.socket_folder)) < 80
+    postgres.start(found)
+    assert postgres.is_running(found)
+    postgres.stop(found)
+
+
+def test_no_free_port_is_an_error_with_a_remedy(settings, monkeypatch):
+    monkeypatch.setattr(socket.socket, "bind", _refuse)
+    with pytest.raises(EcomrecError, match="ECOMREC_AIRFLOW_PORT"):
+        airflow.free_port(settings)
+
+
+def _refuse(self, address):
+    raise OSError("taken")
+
+
+def _session(process: psutil.Process) -> int:
+    try:
+        return os.getsid(process.pid)
+    except (ProcessLookupError, PermissionError):
+        return -1

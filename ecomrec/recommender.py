@@ -55,6 +55,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     sampling = counts.astype(np.float64) + 1
     sampling = sampling ** own["power"] / (sampling ** own["power"]).sum()
     optimizer = torch.optim.AdamW(model.groups(own))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 - epoch / own["epochs"])
     best, kept, curve = -1.0, None, []
     for epoch in range(own["epochs"]):
         loss = fit_epoch(model, given, ends, own, half_life, sampling, optimizer, random)
@@ -66,6 +67,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
             best, kept, at = value, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()}, epoch
         elif epoch - at >= own["patience"]:
             break
+        schedule.step()
     model.load_state_dict(kept)
     tuned = _tune_repeat(_in_torch(model, data, sold, own, half_life, *model.habit()), held, rules["repeat"])
     result = {**tuned, "epochs": at + 1, "curve": curve, "valid_repeat_alone": round(alone, 5), "valid_users": len(held["users"]),
@@ -215,18 +217,18 @@ def _repeat_alone(held: dict, sold: np.ndarray, half_lives: list[float]) -> tupl
 
 
 def _tune_repeat(model: serving.Sequential, held: dict, grid: dict) -> dict:
-    """Half-life and weight of the repeat component that rank best on the validation users."""
-    best = {"valid_ndcg10": -1.0}
+    """w and a of the repeat component that rank best on the validation users, around what training learned."""
+    best, fresh = {"valid_ndcg10": -1.0}, np.diff(held["histories"].offsets) == 0
     base = model.base(held["histories"])
-    for half_life in grid["half_lives"]:
-        counts = decayed_counts(held["histories"], held["day"], half_life, len(model.item_ids))
-        for factor in grid["weights"]:
-            weight = factor * model.repeat
-            scores = replace(model, repeat=weight).add_repeat(base.copy(), counts)
-            scores[np.diff(held["histories"].offsets) == 0] = model.popularity
+    counts = decayed_counts(held["histories"], held["day"], model.half_life, len(model.item_ids))
+    for share in grid["shares"]:
+        for weight in grid["weights"]:
+            tried = replace(model, repeat=round(weight * model.repeat, 5), share=round(share * model.share, 5))
+            scores = tried.add_repeat(base.copy(), counts)
+            scores[fresh] = model.popularity
             value = _ndcg(top(scores, min(K, scores.shape[1]))[0], held)
             if value > best["valid_ndcg10"]:
-                best = {"valid_ndcg10": value, "half_life": half_life, "repeat": round(weight, 5), "scale": round(model.scale, 5), "share": round(model.share, 5)}
+                best = {"valid_ndcg10": value, "half_life": model.half_life, "repeat": tried.repeat, "scale": model.scale, "share": tried.share}
     return best
 
 

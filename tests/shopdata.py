@@ -1,13 +1,13 @@
 """Small hand-made shops for tests of SQL: rows in, straight into the core tables."""
 
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 from ecomrec.database import connect
 
 
 def purchase(user: str, item: str, day: str, *, price: float = 1.0, quantity: float = 1, hour: int = 12, kind: str = "purchase") -> tuple:
     """One event as a row of core.events."""
-    when = datetime.combine(date.fromisoformat(day), datetime.min.time(), timezone.utc) + timedelta(hours=hour)
+    when = datetime.combine(date.fromisoformat(day), datetime.min.time(), UTC) + timedelta(hours=hour)
     return (day, f"{user}-{item}-{day}-{hour}-{kind}", when, user, f"{user}-{day}", kind, item, price, quantity)
 
 

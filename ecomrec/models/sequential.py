@@ -134,6 +134,14 @@ class Sequential(nn.Module):
         return [{"params": rest, "lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]},
                 {"params": [self.repeat], "lr": 10 * recipe["learning_rate"], "weight_decay": 0.0}]
 
+    def candidates(self, states: torch.Tensor, table: torch.Tensor, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        """Scores [n, c] of `items`, [c] for all states [n, d] or [n, c] for each; counts: decayed purchases [n, c]."""
+        dots = states @ table[items].T if items.dim() == 1 else (table[items] @ states.unsqueeze(2)).squeeze(2)
+        scores = dots + self.bias[items]
+        weight, scale, share, _ = self.repeat
+        again = share * scores + weight * torch.log1p(scale.exp() * counts) + self.propensity()[items]
+        return torch.where(counts > 0, again, scores)
+
     def habit(self) -> tuple[float, float, float]:
         """w, s and a of the repeat component."""
         weight, scale, share, _ = self.repeat.detach().cpu().tolist()
@@ -215,16 +223,12 @@ def fit_epoch(model: Sequential, given: Baskets, ends: np.ndarray, recipe: dict,
         # Decayed counts of the candidates at each position: [T, T] decay times [T, candidates] purchases, per user.
         candidates, place = np.unique(np.concatenate((negatives, wanted.ravel())), return_inverse=True)
         counts = _counts(flat, np.repeat(np.arange(len(basket)), np.diff(starts)), weights, row, column, days, candidates, half_life)
-        counts = counts[row[asked], column[asked]].to(device)
-        chosen = torch.from_numpy(candidates).to(device)
-        weight, scale, share, _ = model.repeat
-        scores = states @ table[chosen].T + model.bias[chosen]
-        again = share * scores + weight * torch.log1p(scale.exp() * counts) + model.propensity()[chosen]
-        scores = torch.where(counts > 0, again, scores)
-        place = torch.from_numpy(place).to(device)
-        others = torch.logsumexp(scores[:, place[:len(negatives)]] - correction, dim=1, keepdim=True)
-        own = scores.gather(1, place[len(negatives):].reshape(wanted.shape))
-        loss = F.softplus(others - own).mean()
+        counts = counts[row[asked], column[asked]]
+        place = torch.from_numpy(place)
+        first, own = place[:len(negatives)], place[len(negatives):].reshape(wanted.shape)
+        drawn = model.candidates(states, table, torch.from_numpy(negatives).to(device), counts[:, first].to(device))
+        target = model.candidates(states, table, torch.from_numpy(wanted).to(device), counts.gather(1, own).to(device))
+        loss = F.softplus(torch.logsumexp(drawn - correction, dim=1, keepdim=True) - target).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -114,9 +114,8 @@ def sweep(settings: Settings) -> None:
     """Ends what a killed keeper left: every process of its session, and the embedded Postgres."""
     keeper = read_state(settings).get("keeper")
     if keeper:
-        leader = _alive(keeper)
-        # A session keeps the pid of its leader for as long as it has a member, so the number cannot have been given away.
-        members = _session(keeper["pid"]) if leader or not psutil.pid_exists(keeper["pid"]) else []
+        # While a session has members its number is not given away, so a stranger under it means that none is left.
+        members = [] if _stranger(keeper) else _session(keeper["pid"])
         _end([member for member in members if member.create_time() >= keeper["created"] - 1])
     if settings.embedded_postgres:
         postgres.stop(settings)
@@ -176,6 +175,14 @@ def _alive(identity: dict) -> psutil.Process | None:
         if abs(process.create_time() - identity["created"]) < 1 and process.status() != psutil.STATUS_ZOMBIE:
             return process
     return None
+
+
+def _stranger(identity: dict) -> bool:
+    """True when the pid has gone to another process since."""
+    try:
+        return abs(psutil.Process(identity["pid"]).create_time() - identity["created"]) >= 1
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _session(leader: int) -> list[psutil.Process]:

@@ -1,0 +1,156 @@
+"""One suite for every recommender. The toy shop is a checkerboard: even users buy even items, odd users odd ones.
+
+After benfred/implicit's test for every model: the right answer is known by construction. Each user has never bought one item
+of their colour; it must come before every item of the other colour.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ecomrec import artifact, compress
+from ecomrec.errors import AuditFailed
+from ecomrec.models import Histories, decayed_counts, ease, histories, popularity, serving
+from ecomrec.models.sequential import Sequential, baskets, fit_epoch
+
+USERS, ITEMS, DAYS = 60, 12, 12
+RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.0, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.0,
+          "positions": 128, "targets": 4, "negatives": 64}
+IDS = np.array([f"item{number:02}" for number in range(ITEMS)])
+
+
+def missing(user):
+    """The one item of the user's colour that they never bought."""
+    return 2 * ((user // 2) % (ITEMS // 2)) + user % 2
+
+
+def checkerboard() -> Histories:
+    random = np.random.default_rng(1)
+    rows = [(user, item, day) for user in range(USERS) for day in range(DAYS)
+            for item in random.permutation([i for i in range(user % 2, ITEMS, 2) if i != missing(user)])[:3]]
+    user, item, day = (np.array(column) for column in zip(*rows, strict=True))
+    return histories(user, item.astype(np.int32), day.astype(np.int32), day * 86400, np.ones(len(user), dtype=np.float32), np.arange(USERS), ITEMS)
+
+
+def save_popularity(folder, given):
+    popularity.save(folder, IDS, np.bincount(given.items, minlength=ITEMS).astype(np.float32))
+    return "popularity"
+
+
+def save_ease(folder, given):
+    weights = ease.fit(ease.gram(decayed_counts(given, DAYS, 60, ITEMS)), 1.0)
+    ease.save(folder, ease.Ease(IDS, weights, 30.0, np.bincount(given.items, minlength=ITEMS).astype(np.float32)))
+    return "ease"
+
+
+def save_sequential(folder, given):
+    torch.manual_seed(1)
+    torch.set_num_threads(2)
+    random = np.random.default_rng(1)
+    counts = np.bincount(given.items, minlength=ITEMS)
+    model = Sequential(torch.zeros(ITEMS, 4), torch.from_numpy(counts / counts.sum()).float(), RECIPE)
+    held = baskets(given.offsets, given.items, given.days, given.weights)
+    owner = np.repeat(np.arange(USERS), np.diff(held.users))
+    ends = np.searchsorted(owner * 1000 + held.days, owner * 1000 + held.days + 7, side="right")
+    optimizer = torch.optim.AdamW(model.groups(RECIPE))
+    for _ in range(12):
+        fit_epoch(model, held, ends, RECIPE, 30.0, counts / counts.sum(), optimizer, random)
+    axes = {name: {0: "users", 1: "baskets"} for name in ("vectors", "days", "states")}
+    compress.export(model.encoder, (torch.zeros(2, 3, 16), torch.zeros(2, 3, dtype=torch.int64)), folder / "encoder.onnx", ["vectors", "days"], ["states"], axes)
+    np.savez(folder / "tables.npz", item_ids=IDS, table=model.item_vectors().detach().numpy(), bias=model.bias.detach().numpy(),
+             again=model.propensity().detach().numpy(), popularity=counts.astype(np.float32))
+    weight, scale, share = model.habit()
+    (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 100, "half_life": 30.0, "repeat": weight,
+                                                    "scale": scale, "share": share}))
+    return "sequential"
+
+
+SAVERS = {"popularity": save_popularity, "ease": save_ease, "sequential": save_sequential}
+
+
+@pytest.fixture(scope="module", params=SAVERS)
+def folder(request, tmp_path_factory):
+    place = tmp_path_factory.mktemp(request.param)
+    kind = SAVERS[request.param](place, checkerboard())
+    np.save(place / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
+    artifact.write_manifest(place, kind=kind)
+    return place
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return serving.load(folder, threads=1)
+
+
+def none() -> Histories:
+    return Histories(np.zeros(3, dtype=np.int64), *(np.zeros(0, dtype=kind) for kind in (np.int32, np.int32, np.int64, np.float32)))
+
+
+def test_shapes_types_and_order(model):
+    items, scores = model.recommend(checkerboard(), DAYS, 5)
+    assert items.shape == scores.shape == (USERS, 5) and items.dtype == np.int32 and scores.dtype == np.float32
+    assert (np.diff(scores, axis=1) <= 0).all() and all(len(set(row)) == 5 for row in items.tolist())
+    assert model.item_ids.tolist() == IDS.tolist()
+    assert model.item_vectors.shape == (ITEMS, ITEMS) and model.item_vectors.dtype == np.float32
+
+
+def test_the_checkerboard_is_learned(model, folder):
+    if artifact.read_manifest(folder)["kind"] == "popularity":
+        pytest.skip("popularity knows no person")
+    items, _ = model.recommend(checkerboard(), DAYS, ITEMS // 2)
+    assert all((row % 2 == user % 2).all() for user, row in enumerate(items))  # the item never bought is among them
+    assert all(missing(user) in row for user, row in enumerate(items.tolist()))
+
+
+def test_excluding_what_was_bought(model):
+    given = checkerboard()
+    items, scores = model.recommend(given, DAYS, ITEMS, exclude_bought=True)
+    for user, row in enumerate(items):
+        own = set(given.items[given.offsets[user]:given.offsets[user + 1]].tolist())
+        real = row[row >= 0]
+        assert set(real.tolist()) == set(range(ITEMS)) - own
+        assert (row[len(real):] == -1).all() and np.isneginf(scores[user, len(real):]).all()
+
+
+def test_new_users_get_what_is_popular(model):
+    items, _ = model.recommend(none(), DAYS, 4)
+    counts = np.bincount(checkerboard().items, minlength=ITEMS)
+    assert items.tolist() == [np.argsort(-counts, kind="stable")[:4].tolist()] * 2
+
+
+def test_more_places_than_items_stay_empty(model):
+    items, scores = model.recommend(checkerboard(), DAYS, ITEMS + 3)
+    assert (items[:, ITEMS:] == -1).all() and np.isneginf(scores[:, ITEMS:]).all() and (items[:, :ITEMS] >= 0).all()
+
+
+def test_twice_the_same_and_the_callers_history_is_left_alone(model):
+    given = checkerboard()
+    before = given.items.copy()
+    first, second = model.recommend(given, DAYS, 6), model.recommend(given, DAYS, 6)
+    assert (first[0] == second[0]).all() and (first[1] == second[1]).all() and (given.items == before).all()
+
+
+def test_a_user_alone_gets_what_they_get_in_company(model):
+    given = checkerboard()
+    together, _ = model.recommend(given, DAYS, 6)
+    alone, _ = model.recommend(given.users(7, 8), DAYS, 6)
+    assert alone[0].tolist() == together[7].tolist()
+
+
+def test_an_altered_model_is_refused(folder, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    victim = sorted(copy.glob("*.npz"))[0]
+    victim.write_bytes(victim.read_bytes()[:-1])
+    with pytest.raises(AuditFailed, match="altered"):
+        serving.load(copy)
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    artifact.write_manifest(tmp_path, kind="classifier")
+    with pytest.raises(AuditFailed, match="does not recommend"):
+        serving.load(tmp_path)

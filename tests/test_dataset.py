@@ -1,0 +1,91 @@
+"""Rows in core.events and core.items in; the data set's files out."""
+
+import csv
+import io
+import json
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from ecomrec import database, dataset
+from ecomrec.errors import InputError
+
+LAST = date(2017, 3, 31)
+
+
+def fill(settings, rows, items):
+    """rows: (days before LAST, user, item, event type, seconds into the day)."""
+    events = io.StringIO()
+    writer = csv.writer(events)
+    for number, (back, user, item, kind, second) in enumerate(rows):
+        day = LAST - timedelta(days=back)
+        writer.writerow((day, f"e{number:06}", f"{day}T00:00:00Z" if not second else f"{day}T00:00:{second:02}Z", user, kind, item))
+    events.seek(0)
+    with database.connect(settings.shop_dsn) as connection:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TABLE core.events_2017 PARTITION OF core.events FOR VALUES FROM ('2017-01-01') TO ('2018-01-01')")
+            for item in items:
+                cursor.execute("INSERT INTO core.items (item_id, title, category, brand, updated_at, loaded_day, deleted) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                               (item, f"title, {item}", "food/dairy", None if item == "a" else "brand", LAST, LAST, item == "gone"))
+        database.copy_in(connection, "core.events", ("event_day", "event_id", "event_time", "user_id", "event_type", "item_id"), events)
+
+
+def some_rows():
+    old = [(back, user, item, "purchase", 0) for back in range(20, 26) for user in ("u1", "u2") for item in ("a", "b", "gone")]
+    return [*old, (30, "u1", "rare", "purchase", 0), (20, "u1", "a", "click", 9), (9, "u2", "b", "purchase", 0),
+            (3, "u1", "b", "purchase", 5), (3, "u1", "a", "purchase", 2), (3, "u3", "late", "purchase", 0)]
+
+
+def test_split_universe_and_order(shop, tmp_path):
+    fill(shop, some_rows(), ("a", "b", "gone", "rare", "late", "never"))
+    meta = dataset.build(shop, LAST.isoformat(), tmp_path)
+    assert (meta["valid_from"], meta["test_from"], meta["first_day"]) == ("2017-03-18", "2017-03-25", "2017-03-01")
+    assert (meta["users"], meta["items"], meta["other_items"], meta["events"]) == (3, 2, 3, 41)  # the click is not read
+    assert meta["test_purchases_covered"] == pytest.approx(2 / 3, abs=1e-4)
+    data = dataset.load(tmp_path)
+    assert data.item_ids.tolist() == ["a", "b"] and data.user_ids.tolist() == ["u1", "u2", "u3"]
+    assert data.texts == ["title, a. food dairy", "title, b. food dairy. brand"]
+    assert (np.diff(data.user) >= 0).all()
+    mine = data.user == 0
+    assert (np.diff(data.time[mine]) >= 0).all()
+    assert data.item[mine][-2:].tolist() == [0, 1]  # by time within the day, not by event id
+    assert data.day[mine][-1] == (LAST - date(1970, 1, 1)).days - 3
+    assert (data.weight == 1).all() and data.item.max() == 4
+    assert json.loads((tmp_path / "meta.json").read_text()) == meta
+
+
+def test_the_same_rows_give_the_same_files(shop, tmp_path):
+    fill(shop, some_rows(), ("a", "b", "gone"))
+    for name in ("one", "two"):
+        dataset.build(shop, LAST.isoformat(), tmp_path / name)
+    for file in ("interactions", "users", "items"):
+        assert pq.read_table(tmp_path / "one" / f"{file}.parquet").equals(pq.read_table(tmp_path / "two" / f"{file}.parquet"))
+
+
+def test_days_outside_the_history_are_not_read(shop, tmp_path):
+    fill(shop, some_rows(), ("a", "b"))
+    settings = shop.model_copy(update={"history_days": 24})
+    assert dataset.build(settings, LAST.isoformat(), tmp_path)["first_day"] == (LAST - timedelta(days=23)).isoformat()
+    earlier = dataset.build(shop, (LAST - timedelta(days=5)).isoformat(), tmp_path)
+    assert dataset.load(tmp_path).day.max() <= (LAST - timedelta(days=5) - date(1970, 1, 1)).days and earlier["test_purchases_covered"] == 0
+
+
+def test_validation_and_test_days_do_not_decide_the_universe(shop, tmp_path):
+    rows = [*some_rows(), *((back, "u1", "late", "purchase", 1) for back in range(14))]
+    fill(shop, rows, ("a", "b", "late"))
+    dataset.build(shop, LAST.isoformat(), tmp_path)
+    assert dataset.load(tmp_path).item_ids.tolist() == ["a", "b"]
+
+
+def test_nothing_to_train_on_names_the_remedy(shop, tmp_path):
+    fill(shop, [(3, "u1", "a", "purchase", 0)], ("a",))
+    with pytest.raises(InputError, match="load more days"):
+        dataset.build(shop, LAST.isoformat(), tmp_path)
+
+
+def test_no_catalogue_names_the_remedy(shop, tmp_path):
+    fill(shop, some_rows(), ())
+    with pytest.raises(InputError, match="ingest_catalog"):
+        dataset.build(shop, LAST.isoformat(), tmp_path)

@@ -1,0 +1,156 @@
+"""A small shop through train → compress → evaluate: what is written, that it is honest, that a seed repeats it."""
+
+import json
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ecomrec import artifact, dataset, gates, metrics, recommender
+from ecomrec.errors import AuditFailed
+from ecomrec.models import serving
+from ecomrec.settings import Settings
+
+LAST = date(2017, 3, 31)
+USERS, ITEMS, DAYS = 120, 40, 60
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    return Settings(_env_file=None, home=tmp_path_factory.mktemp("home"), threads=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """A recipe for a shop of forty items, and text vectors without a text model."""
+    rules = recommender.recipe()
+    rules["sequential"].update(dim=16, epochs=3, negatives=64, positions=256)
+    rules["ease"].update(lambdas=[10.0, 100.0], user_half_lives=[30.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recommender, "recipe", lambda: rules)
+        patch.setattr(recommender, "encode_texts", lambda texts, *_: np.random.default_rng(3).normal(size=(len(texts), 8)).astype(np.float32) / 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def data(settings, tmp_path_factory):
+    """Each user has a taste of ten neighbouring items, and buys three of them every third day; one item is never in the universe."""
+    random, rows = np.random.default_rng(5), []
+    end = (LAST - date(1970, 1, 1)).days
+    for user in range(USERS):
+        for day in range(end - DAYS, end + 1):
+            if random.random() < 0.4:
+                chosen = (user // 12 * 4 + random.choice(10, 3, replace=False)) % ITEMS
+                rows += [(f"u{user:03}", f"i{item:02}", day, day * 86400 + place) for place, item in enumerate(chosen)]
+        rows.append((f"u{user:03}", "unseen", end, end * 86400 + 80000))
+    columns = dict(zip(("user_id", "item_id", "day", "time"), zip(*rows, strict=True), strict=True))
+    events = pa.table({**{name: list(column) for name, column in columns.items()}, "event_type": ["purchase"] * len(rows)})
+    events = events.set_column(2, "day", events["day"].cast(pa.int32()))
+    items = pa.table({"item_id": [f"i{item:02}" for item in range(ITEMS)], "title": [f"thing {item}" for item in range(ITEMS)],
+                      "category": ["things"] * ITEMS, "brand": [""] * ITEMS})
+    folder = tmp_path_factory.mktemp("dataset")
+    dataset.write(settings, LAST.isoformat(), events, items, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(settings, data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    said = []
+    return {"folder": folder, "said": said, **{step: getattr(recommender, step)(settings, data, folder, said.append) for step in ("train", "compress", "evaluate")}}
+
+
+def test_compression_is_measured_and_the_folder_is_sealed(run):
+    assert run["compress"]["served"] in ("int8", "fp32") and run["compress"]["fp32"]["agreement"] >= 0.99
+    manifest = artifact.read_manifest(run["folder"])
+    assert manifest["kind"] == "sequential" and manifest["compression"]["served"] == run["compress"]["served"]
+    assert len(list(run["folder"].glob("*.onnx"))) == 1
+
+
+def test_everything_is_measured_on_the_same_users(run):
+    table = pq.read_table(run["folder"] / "evaluation.parquet")
+    assert table.column_names == ["unit", "candidate", "popularity_7d", "ease_recency"]
+    written = json.loads((run["folder"] / "evaluation.json").read_text())
+    assert written == run["evaluate"] and written["users"] == len(table) == USERS
+    for name in table.column_names[1:]:
+        assert np.mean(table[name].to_numpy()) == pytest.approx(written["models"][name]["NDCG@10"], abs=1e-5)
+    assert written["split"] == {"valid_from": "2017-03-18", "test_from": "2017-03-25", "last_day": "2017-03-31"}
+
+
+def test_what_is_learned_beats_popularity_and_misses_count(run):
+    means = run["evaluate"]["models"]
+    assert means["candidate"]["NDCG@10"] > means["popularity_7d"]["NDCG@10"] + 0.1
+    assert means["ease_recency"]["NDCG@10"] > means["popularity_7d"]["NDCG@10"] + 0.1
+    assert means["candidate"]["Recall@10"] < 0.95  # "unseen" was bought by everyone and can be ranked by no model
+
+
+def test_baselines_can_serve_and_the_gates_can_judge(run):
+    for name, kind in (("popularity_7d", "popularity"), ("ease_recency", "ease")):
+        assert artifact.read_manifest(run["folder"] / "baselines" / name)["kind"] == kind
+        model = serving.load(run["folder"] / "baselines" / name)
+        assert len(model.item_ids) == ITEMS and model.item_vectors.shape == (ITEMS, 8)
+    assert gates.decide("recommender", run["folder"], 42)["winner"] in ("candidate", "popularity_7d", "ease_recency")
+
+
+def test_the_same_seed_gives_the_same_metrics(settings, data, run, tmp_path):
+    for step in ("train", "compress", "evaluate"):
+        again = getattr(recommender, step)(settings, data, tmp_path, lambda _: None)
+    assert again["models"] == run["evaluate"]["models"] and again["ease"] == run["evaluate"]["ease"]
+
+
+def test_compressing_again_goes_on_from_the_training(settings, data, run):
+    again = recommender.compress(settings, data, run["folder"], lambda _: None)
+    assert again["torch"] == run["compress"]["torch"] and again["served"] == run["compress"]["served"]
+    artifact.read_manifest(run["folder"])
+
+
+def test_test_days_choose_nothing(settings, data, run, tmp_path):
+    """The same data set with other purchases on its test days trains to the very same model."""
+    rows = pq.read_table(data / "interactions.parquet").to_pandas()
+    test_from = dataset.load(data).test_from
+    rows.loc[rows.day >= test_from, "item"] = 0
+    for file in ("users.parquet", "items.parquet", "meta.json"):
+        (tmp_path / file).write_bytes((data / file).read_bytes())
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), tmp_path / "interactions.parquet")
+    other = recommender.train(settings, tmp_path, tmp_path / "model", lambda _: None)
+    same = {key: run["train"][key] for key in other if key not in ("seconds", "text_s")}
+    assert {key: other[key] for key in same} == same
+
+
+def test_a_failed_parity_is_refused(settings, data, run, tmp_path, monkeypatch):
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(run["folder"] / "training", folder / "training")
+    monkeypatch.setattr(serving, "onnx_encoder", lambda *_: lambda vectors, days: -100 * np.ones_like(vectors))
+    with pytest.raises(AuditFailed, match="agrees with PyTorch"):
+        recommender.compress(settings, data, folder, lambda _: None)
+    assert not (folder / artifact.MANIFEST).exists()
+
+
+def test_int8_that_loses_quality_is_not_served(settings, data, run, tmp_path, monkeypatch):
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(run["folder"] / "training", folder / "training")
+    real = serving.onnx_encoder
+    spoiled = lambda path, threads=0: (lambda v, d: -100 * np.ones_like(v)) if "int8" in path.name else real(path, threads)  # noqa: E731
+    monkeypatch.setattr(serving, "onnx_encoder", spoiled)
+    said = []
+    assert recommender.compress(settings, data, folder, said.append)["served"] == "fp32"
+    assert (folder / "encoder.fp32.onnx").is_file() and not (folder / "encoder.int8.onnx").exists() and "loses more than" in said[-1]
+
+
+def test_metrics_agree_with_the_model(settings, data, run):
+    """The published figure, computed again from the artefact by another path."""
+    loaded = dataset.load(data)
+    held = recommender._held(loaded, loaded.test_from, loaded.end + 1)
+    ranked, _ = serving.load(run["folder"]).recommend(held["histories"], held["day"], 10)
+    total = 0.0
+    for row, wanted in zip(ranked, np.split(held["items"], held["offsets"][1:-1]), strict=True):
+        gain = sum(1 / np.log2(place + 2) for place, item in enumerate(row) if item in wanted)
+        total += gain / sum(1 / np.log2(place + 2) for place in range(min(10, len(wanted))))
+    assert total / len(ranked) == pytest.approx(run["evaluate"]["models"]["candidate"]["NDCG@10"], abs=1e-4)
+    assert set(metrics.per_user(ranked, held["offsets"], held["items"])) == {"NDCG@10", "Recall@10", "MRR@10"}

@@ -14,10 +14,7 @@ from ecomrec.replay import searches
 COVERS = "2017-01-01 to 2018-01-01"
 SEARCHED_SHARE = 0.15  # of the purchases; a guess, the set says nothing about searches
 
-TITLE = """
-    trim(regexp_replace(coalesce(product_type, product_category, department), '[^A-Za-z0-9&%]+', ' ', 'g'))
-    || coalesce(' ' || trim(package_size), '')
-"""
+TYPE = "trim(regexp_replace(coalesce(product_type, product_category, department), '[^A-Za-z0-9&%]+', ' ', 'g'))"
 
 
 def days(connection: duckdb.DuckDBPyConnection, first: str, last: str, path: Path | None) -> list[str]:
@@ -28,7 +25,8 @@ def days(connection: duckdb.DuckDBPyConnection, first: str, last: str, path: Pat
         SELECT CAST(transaction_timestamp AS DATE) AS dt, * REPLACE (CAST(transaction_timestamp AS TIMESTAMP) AS transaction_timestamp),
                row_number() OVER (ORDER BY transaction_timestamp, basket_id, product_id) AS number
         FROM read_parquet('{folder / "transactions.parquet"}') WHERE quantity > 0;
-        CREATE TABLE products AS SELECT *, {TITLE} AS title FROM read_parquet('{folder / "products.parquet"}')""")
+        CREATE TABLE products AS SELECT *, {TYPE} AS type, {TYPE} || coalesce(' ' || trim(package_size), '') AS title
+        FROM read_parquet('{folder / "products.parquet"}')""")
     found = connection.execute("SELECT DISTINCT dt FROM bought WHERE dt BETWEEN ?::DATE AND ?::DATE ORDER BY 1", [first, last]).fetchall()
     return [str(day) for (day,) in found]
 
@@ -69,7 +67,7 @@ def events(connection: duckdb.DuckDBPyConnection, first: str, last: str, path: P
     connection.create_function("simulated_query", searches.query, ["VARCHAR", "VARCHAR", "BIGINT"], "VARCHAR")
     connection.execute("""
         CREATE TABLE searched AS
-        SELECT b.*, simulated_query(p.title, p.brand, b.number) AS query
+        SELECT b.*, simulated_query(p.type, p.brand, b.number) AS query
         FROM bought b JOIN products p USING (product_id)
         WHERE b.dt BETWEEN ?::DATE AND ?::DATE AND hash(b.number, 'searched') % 1000 < ? AND b.transaction_timestamp::DATE =
               (b.transaction_timestamp - INTERVAL 6 MINUTE)::DATE""", [first, last, int(SEARCHED_SHARE * 1000)])

@@ -10,10 +10,10 @@ NEIGHBOURS = {"a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", 
 BRANDED, TYPO, SHORTENED = 0.1, 0.12, 0.15  # shares of the queries
 
 
-def query(title: str, brand: str | None, seed: int) -> str:
-    """A query of one to four words for a product titled `title`, always the same for the same seed."""
+def query(kind: str, brand: str | None, seed: int) -> str:
+    """A query of one to four words for a product of this kind, always the same for the same seed."""
     chance = random.Random(seed)
-    words = [word for word in title.lower().split() if word.isalpha() and len(word) > 1] or title.lower().split()[:2] or ["grocery"]
+    words = [word for word in kind.lower().split() if word.isalpha() and len(word) > 1] or kind.lower().split()[:2] or ["grocery"]
     keep = min(len(words), chance.choice((1, 2, 2, 3, 3, 4)))
     chosen = sorted(chance.sample(range(len(words)), keep))
     typed = [words[place] for place in chosen]

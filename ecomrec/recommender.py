@@ -19,16 +19,17 @@ from safetensors.torch import load_file, save_file
 
 from ecomrec import artifact, metrics
 from ecomrec import compress as onnx
+from ecomrec.baselines import fit_baselines, repeat_alone
 from ecomrec.dataset import Dataset, recipe
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, decayed_counts, ease, histories, popularity, rank, serving, top
+from ecomrec.heldout import K, before, held_out, ndcg, quality
+from ecomrec.models import decayed_counts, popularity, rank, serving, top
 from ecomrec.models.sequential import Baskets, Sequential, baskets, fit_epoch
 from ecomrec.settings import Settings
 from ecomrec.text import encode as encode_texts
 
 Echo = Callable[[str], None]
-K = 10
 WEIGHTS, TEXT, TRAINING = "training/weights.safetensors", "training/text.npy", "training/training.json"
 
 
@@ -45,9 +46,9 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     echo(f"{len(set(data.texts)):,} distinct item texts encoded in {encoded:.1f} s")
     random = np.random.default_rng(settings.seed)
     given, ends, counts = _training(data, own, random)
-    held = _held(data, data.valid_from, data.test_from, random, own["max_valid_users"])
+    held = held_out(data, data.valid_from, data.test_from, settings.seed, own["max_valid_users"])
     sold = popularity.count(data.item, data.day, data.weight, data.valid_from, rules["popularity"]["days"], len(data.item_ids))
-    half_life, alone = _repeat_alone(held, sold, rules["repeat"]["half_lives"])
+    half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"])
     echo(f"repeat buying alone: validation NDCG@{K} {alone:.4f} at a half-life of {half_life:g} days")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     share = torch.from_numpy((counts + 1) / (counts + 1).sum()).float()
@@ -59,7 +60,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     best, kept, curve = -1.0, None, []
     for epoch in range(own["epochs"]):
         loss = fit_epoch(model, given, ends, own, half_life, sampling, optimizer, random)
-        value = _quality(_in_torch(model, data, sold, own, half_life, *model.habit()), held)
+        value = quality(_in_torch(model, data, sold, own, half_life, *model.habit()), held)
         curve.append(round(value, 5))
         echo(f"epoch {epoch + 1}: loss {loss:.4f}, repeat w {model.habit()[0]:.2f} s {model.habit()[1]:.1f} a {model.habit()[2]:.2f}, validation NDCG@{K} {value:.4f} "
              f"({time.monotonic() - started:.0f} s, {time.process_time():.0f} s of CPU)")
@@ -89,7 +90,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     _prepare(settings)
     own, chosen = rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
     model, sold = _restore(folder, own), popularity.count(data.item, data.day, data.weight, data.test_from, rules["popularity"]["days"], len(data.item_ids))
-    held = _held(data, data.valid_from, data.test_from, np.random.default_rng(settings.seed), own["max_valid_users"])
+    held = held_out(data, data.valid_from, data.test_from, settings.seed, own["max_valid_users"])
     original = _in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"])
     np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, again=original.again, popularity=sold)
     np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
@@ -99,13 +100,13 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     onnx.int8(folder / "encoder.fp32.onnx", folder / "encoder.int8.onnx")
     config = {"max_baskets": own["max_baskets"], "half_life": chosen["half_life"], "repeat": chosen["repeat"], "scale": chosen["scale"], "share": chosen["share"]}
     expected, _ = original.recommend(held["histories"], held["day"], K)
-    figures = {"torch": {"valid_ndcg10": _ndcg(expected, held)}}
+    figures = {"torch": {"valid_ndcg10": ndcg(expected, held)}}
     for variant in ("fp32", "int8"):
         file = f"encoder.{variant}.onnx"
         served = serving.sequential(folder, {**config, "encoder": file}, settings.threads)
         begun = time.monotonic()
         ranked, _ = served.recommend(held["histories"], held["day"], K)
-        figures[variant] = {"valid_ndcg10": _ndcg(ranked, held), "agreement": round(_agreement(expected, ranked), 5),
+        figures[variant] = {"valid_ndcg10": ndcg(ranked, held), "agreement": round(_agreement(expected, ranked), 5),
                             "users_per_s": round(len(ranked) / (time.monotonic() - begun), 1), "kb": round((folder / file).stat().st_size / 1024, 1)}
     limits = rules["compress"]
     if figures["fp32"]["agreement"] < limits["agreement"]:
@@ -131,8 +132,8 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     """
     started, rules, data = time.monotonic(), recipe(), load_dataset(dataset)
     _prepare(settings)
-    chosen = _baselines(settings, data, folder, rules, echo)
-    held = _held(data, data.test_from, data.end + 1)
+    chosen = fit_baselines(settings, data, folder, rules, echo)
+    held = held_out(data, data.test_from, data.end + 1)
     models = {"candidate": folder, "popularity_7d": folder / "baselines/popularity_7d", "ease_recency": folder / "baselines/ease_recency"}
     columns, means = {}, {}
     for name, place in models.items():
@@ -157,45 +158,18 @@ def _prepare(settings: Settings) -> None:
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
 
 
-def _before(data: Dataset, until: int, users: np.ndarray) -> Histories:
-    """What `users` did before day `until`, in the universe."""
-    past = data.day < until
-    return histories(data.user[past], data.item[past], data.day[past], data.time[past], data.weight[past], users, len(data.item_ids))
-
-
-def _held(data: Dataset, first: int, end: int, random: np.random.Generator | None = None, most: int | None = None) -> dict:
-    """Users who bought something on days first … end-1 (`most` of them, drawn), what they bought, and their histories before."""
-    rows = (data.day >= first) & (data.day < end) & (data.weight >= 1)
-    users, offsets, items = metrics.wanted(data.user[rows], data.item[rows])
-    if most is not None and len(users) > most:
-        drawn = np.sort(np.random.default_rng(random.bit_generator.random_raw()).choice(users, most, replace=False))
-        rows &= np.isin(data.user, drawn)
-        users, offsets, items = metrics.wanted(data.user[rows], data.item[rows])
-    return {"users": users, "offsets": offsets, "items": items, "histories": _before(data, first, users), "day": first - 1}
-
-
 def _training(data: Dataset, own: dict, random: np.random.Generator) -> tuple[Baskets, np.ndarray, np.ndarray]:
     """Training baskets, where each one's window of targets ends, and purchases per item."""
     users = np.arange(len(data.user_ids))
     if len(users) > own["max_train_users"]:
         users = np.sort(random.choice(users, own["max_train_users"], replace=False))
-    past = _before(data, data.valid_from, users)
+    past = before(data, data.valid_from, users)
     given = baskets(past.offsets, past.items, past.days, past.weights, own["max_baskets"])
     owner = np.repeat(np.arange(len(users)), np.diff(given.users)).astype(np.int64)
     stride = np.int64(data.end + own["horizon"] + 1)
     # Days of all users on one ascending axis, so one search finds every window's end.
     ends = np.searchsorted(owner * stride + given.days, owner * stride + given.days + own["horizon"], side="right")
     return given, ends, np.bincount(past.items, minlength=len(data.item_ids))
-
-
-def _ndcg(ranked: np.ndarray, held: dict) -> float:
-    if not len(ranked):
-        return 0.0
-    return round(float(metrics.per_user(ranked, held["offsets"], held["items"], K)[f"NDCG@{K}"].mean()), 5)
-
-
-def _quality(model, held: dict) -> float:
-    return _ndcg(model.recommend(held["histories"], held["day"], K)[0], held)
 
 
 def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
@@ -205,15 +179,6 @@ def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
 def _agreement(expected: np.ndarray, ranked: np.ndarray) -> float:
     """Mean share of the expected items that are ranked too."""
     return float((expected[:, :, None] == ranked[:, None, :]).any(axis=2).mean()) if len(expected) else 1.0
-
-
-def _repeat_alone(held: dict, sold: np.ndarray, half_lives: list[float]) -> tuple[float, float]:
-    """The half-life whose decayed counts alone rank best (popularity breaks ties), and that NDCG@10."""
-    tie = sold / max(float(sold.max()), 1.0) * 1e-3
-    def value(half_life: float) -> float:
-        ranked, _ = rank(lambda block: decayed_counts(block, held["day"], half_life, len(sold)).toarray() + tie, held["histories"], sold, K, False)
-        return _ndcg(ranked, held)
-    return max(((half_life, value(half_life)) for half_life in half_lives), key=lambda pair: pair[1])
 
 
 def _tune_repeat(model: serving.Sequential, held: dict, grid: dict) -> dict:
@@ -226,7 +191,7 @@ def _tune_repeat(model: serving.Sequential, held: dict, grid: dict) -> dict:
             tried = replace(model, repeat=round(weight * model.repeat, 5), share=round(share * model.share, 5))
             scores = tried.add_repeat(base.copy(), counts)
             scores[fresh] = model.popularity
-            value = _ndcg(top(scores, min(K, scores.shape[1]))[0], held)
+            value = ndcg(top(scores, min(K, scores.shape[1]))[0], held)
             if value > best["valid_ndcg10"]:
                 best = {"valid_ndcg10": value, "half_life": model.half_life, "repeat": tried.repeat, "scale": model.scale, "share": tried.share}
     return best
@@ -238,7 +203,7 @@ def _parts(model: serving.Sequential, held: dict) -> dict:
     transformer, _ = rank(model.base, given, model.popularity, K, False)
     tie = model.popularity / max(float(model.popularity.max()), 1.0) * 1e-3
     habit, _ = rank(lambda block: decayed_counts(block, day, model.half_life, len(tie)).toarray() + tie, given, model.popularity, K, False)
-    return {"transformer_alone": {f"NDCG@{K}": _ndcg(transformer, held)}, "repeat_alone": {f"NDCG@{K}": _ndcg(habit, held)}}
+    return {"transformer_alone": {f"NDCG@{K}": ndcg(transformer, held)}, "repeat_alone": {f"NDCG@{K}": ndcg(habit, held)}}
 
 
 def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float,
@@ -263,36 +228,3 @@ def _restore(folder: Path, own: dict) -> Sequential:
     return model.eval()
 
 
-def _baselines(settings: Settings, data: Dataset, folder: Path, rules: dict, echo: Echo) -> dict:
-    """Fits, saves and seals both baselines on all days before the test days. Returns EASE's hyper-parameters."""
-    items, days = len(data.item_ids), rules["popularity"]["days"]
-    vectors = np.load(folder / "item_vectors.npy", allow_pickle=False)
-    chosen = _tune_ease(settings, data, rules, echo)
-    sold = popularity.count(data.item, data.day, data.weight, data.test_from, days, items)
-    everyone = _before(data, data.test_from, np.arange(len(data.user_ids)))
-    weights = ease.fit(ease.gram(decayed_counts(everyone, data.test_from - 1, chosen["train_half_life"], items)), chosen["lambda"])
-    places = {name: folder / "baselines" / name for name in ("popularity_7d", "ease_recency")}
-    popularity.save(places["popularity_7d"], data.item_ids, sold)
-    ease.save(places["ease_recency"], ease.Ease(data.item_ids, weights, chosen["user_half_life"], sold))
-    for (name, place), kind in zip(places.items(), ("popularity", "ease"), strict=True):
-        np.save(place / "item_vectors.npy", vectors)
-        artifact.write_manifest(place, kind=kind, day=data.meta["day"], items=items, baseline=name)
-    return chosen
-
-
-def _tune_ease(settings: Settings, data: Dataset, rules: dict, echo: Echo) -> dict:
-    """EASE's penalty and half-lives that rank best on validation days, fitted on training days."""
-    items, grid, best = len(data.item_ids), rules["ease"], {"valid_ndcg10": -1.0}
-    held = _held(data, data.valid_from, data.test_from, np.random.default_rng(settings.seed), rules["sequential"]["max_valid_users"])
-    sold = popularity.count(data.item, data.day, data.weight, data.valid_from, rules["popularity"]["days"], items)
-    everyone = _before(data, data.valid_from, np.arange(len(data.user_ids)))
-    for train_half_life in grid["train_half_lives"]:
-        product = ease.gram(decayed_counts(everyone, held["day"], train_half_life, items))
-        for penalty in grid["lambdas"]:
-            weights = ease.fit(product, penalty)
-            for user_half_life in grid["user_half_lives"]:
-                value = _quality(ease.Ease(data.item_ids, weights, user_half_life, sold), held)
-                if value > best["valid_ndcg10"]:
-                    best = {"valid_ndcg10": value, "lambda": penalty, "train_half_life": train_half_life, "user_half_life": user_half_life}
-    echo(f"EASE on validation: {best}")
-    return best

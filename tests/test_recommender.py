@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecomrec import artifact, dataset, gates, metrics, recommender
+from ecomrec import artifact, dataset, gates, heldout, metrics, recommender
 from ecomrec.errors import AuditFailed
 from ecomrec.models import serving
 from ecomrec.settings import Settings
@@ -146,7 +146,7 @@ def test_int8_that_loses_quality_is_not_served(settings, data, run, tmp_path, mo
 def test_metrics_agree_with_the_model(settings, data, run):
     """The published figure, computed again from the artefact by another path."""
     loaded = dataset.load(data)
-    held = recommender._held(loaded, loaded.test_from, loaded.end + 1)
+    held = heldout.held_out(loaded, loaded.test_from, loaded.end + 1)
     ranked, _ = serving.load(run["folder"]).recommend(held["histories"], held["day"], 10)
     total = 0.0
     for row, wanted in zip(ranked, np.split(held["items"], held["offsets"][1:-1]), strict=True):
@@ -154,3 +154,24 @@ def test_metrics_agree_with_the_model(settings, data, run):
         total += gain / sum(1 / np.log2(place + 2) for place in range(min(10, len(wanted))))
     assert total / len(ranked) == pytest.approx(run["evaluate"]["models"]["candidate"]["NDCG@10"], abs=1e-4)
     assert set(metrics.per_user(ranked, held["offsets"], held["items"])) == {"NDCG@10", "Recall@10", "MRR@10"}
+
+
+def test_days_without_a_purchase_decide_nothing_and_break_nothing(settings, data, tmp_path):
+    """A shop that was closed for two weeks: the figures are 0 and the gates say inconclusive."""
+    rows = pq.read_table(data / "interactions.parquet").to_pandas()
+    rows = rows[rows.day < dataset.load(data).valid_from]
+    for file in ("users.parquet", "items.parquet", "meta.json"):
+        (tmp_path / file).write_bytes((data / file).read_bytes())
+    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), tmp_path / "interactions.parquet")
+    for step in ("train", "compress", "evaluate"):
+        result = getattr(recommender, step)(settings, tmp_path, tmp_path / "model", lambda _: None)
+    assert result["users"] == 0 and result["models"]["candidate"]["NDCG@10"] == 0
+    verdicts = gates.decide("recommender", tmp_path / "model", 42)
+    assert not verdicts["passed"] and {verdict["verdict"] for verdict in verdicts["verdicts"]} == {"inconclusive"}
+
+
+def test_many_users_are_drawn_the_same_way_each_time(data):
+    loaded = dataset.load(data)
+    first, second = (heldout.held_out(loaded, loaded.valid_from, loaded.test_from, 7, 20) for _ in range(2))
+    assert len(first["users"]) == len(first["histories"]) == 20 and (first["users"] == second["users"]).all()
+    assert first["histories"].days.max() < loaded.valid_from

@@ -19,7 +19,7 @@ CHECK = """
          WHEN item_id IS NULL THEN 'item_id is missing'
          WHEN deleted IS DISTINCT FROM 'true' AND title IS NULL THEN 'title is missing'
          WHEN deleted IS DISTINCT FROM 'true' AND category IS NULL THEN 'category is missing'
-         WHEN price IS NOT NULL AND try_cast(price AS DOUBLE) IS NULL THEN 'price is not a number: ' || price
+         WHEN price IS NOT NULL AND NOT coalesce(isfinite(try_cast(price AS DOUBLE)), false) THEN 'price is not a number: ' || price
          WHEN updated_at IS NOT NULL AND try_cast(updated_at AS TIMESTAMPTZ) IS NULL THEN 'updated_at is not a time: ' || updated_at
          WHEN try_cast(coalesce(in_stock, 'true') AS BOOLEAN) IS NULL THEN 'in_stock is not true or false: ' || in_stock
          WHEN try_cast(coalesce(deleted, 'false') AS BOOLEAN) IS NULL THEN 'deleted is not true or false: ' || deleted

@@ -29,8 +29,8 @@ CHECK = f"""
          WHEN abs(date_diff('day', day, try_cast(event_time AS TIMESTAMPTZ)::DATE)) > 1 THEN 'event_time is not of this day: ' || event_time
          WHEN event_type IN {NEEDS_ITEM} AND item_id IS NULL THEN 'item_id is missing'
          WHEN event_type IN ('{NEEDS_QUERY[0]}') AND query IS NULL THEN 'query is missing'
-         WHEN price IS NOT NULL AND try_cast(price AS DOUBLE) IS NULL THEN 'price is not a number: ' || price
-         WHEN quantity IS NOT NULL AND try_cast(quantity AS DOUBLE) IS NULL THEN 'quantity is not a number: ' || quantity
+         WHEN price IS NOT NULL AND NOT coalesce(isfinite(try_cast(price AS DOUBLE)), false) THEN 'price is not a number: ' || price
+         WHEN quantity IS NOT NULL AND NOT coalesce(isfinite(try_cast(quantity AS DOUBLE)), false) THEN 'quantity is not a number: ' || quantity
          WHEN position IS NOT NULL AND try_cast(position AS INTEGER) IS NULL THEN 'position is not a whole number: ' || position
     END"""
 

@@ -19,6 +19,7 @@ from ecomrec.store import open_store
 MEMORY_LIMIT = "1GB"  # DuckDB spills to disk beyond this, so a day of any size fits
 JSON_ENDINGS, CSV_ENDINGS, PARQUET_ENDINGS = (".jsonl", ".json", ".ndjson"), (".csv",), (".parquet",)
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+NUL = r"(^|[^\\])(\\\\)*\\u0000"  # the escape itself, not an escaped backslash before u0000; Postgres cannot store the character
 
 
 def days_between(first: str, last: str) -> list[str]:
@@ -70,7 +71,7 @@ def check_lines(connection: duckdb.DuckDBPyConnection, fields: dict[str, str], r
     texts = ", ".join(f"nullif(json_extract_string(object, '$.{name}'), '') AS \"{name}\"" for name, kind in fields.items() if kind != "JSON")
     connection.execute(f"""
         CREATE OR REPLACE TABLE checked AS
-        SELECT *, {reason} AS reason FROM (
+        SELECT *, CASE WHEN regexp_matches(payload, '{NUL}') THEN 'holds a NUL character (\\u0000)' ELSE {reason} END AS reason FROM (
             SELECT day, file, line, payload, object, valid, {texts} FROM (
                 SELECT *, CASE WHEN valid THEN parsable ELSE '{{}}' END AS object FROM (
                     SELECT *, json_type(parsable) = 'OBJECT' AS valid FROM (
@@ -81,7 +82,7 @@ def check_lines(connection: duckdb.DuckDBPyConnection, fields: dict[str, str], r
 
 def rejected_rows(connection: duckdb.DuckDBPyConnection, kind: str, day: str) -> list[tuple]:
     """The day's bad rows as rows of ops.rejected_rows."""
-    return connection.execute("SELECT ?, day, file, line, reason, coalesce(payload, '') FROM checked WHERE reason IS NOT NULL AND day = ?::DATE ORDER BY file, line",
+    return connection.execute("SELECT ?, day, file, line, reason, replace(coalesce(payload, ''), chr(0), '\\u0000') FROM checked WHERE reason IS NOT NULL AND day = ?::DATE ORDER BY file, line",
                               [kind, day]).fetchall()
 
 

@@ -12,8 +12,8 @@ TORCH := $(shell grep -E '^torch==' requirements.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --retries 5
 
 # pip is silent about how far it is: this counts what it collects and installs, and keeps its errors.
-COUNT = awk -v total=$$total -v start=$$SECONDS '\
-	/^(Collecting|Requirement already)/ {n++; if (total > 1) printf "\r   %d of %d packages found   ", n, total; else printf "\r   %d packages found   ", n; fflush()} \
+COUNT = awk -v total=$$total -v every=$$([ -t 2 ] && echo 1 || echo 50) '\
+	/^(Collecting|Requirement already)/ {n++; if (n % every == 0) {printf "\r   %d of %d packages found   ", n, total; fflush()}} \
 	/^Installing collected/ {printf "\r   %d packages found, unpacking them (a minute or two) ...   ", n; fflush()} \
 	/^Successfully installed/ {printf "\r   installed                                              "} \
 	/^ERROR/ {print "\n   " $$0} END {print ""}'

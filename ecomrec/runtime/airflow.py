@@ -13,7 +13,8 @@ import requests
 from ecomrec.errors import EcomrecError
 from ecomrec.settings import ROOT, Settings, sqlalchemy_url
 
-COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+# The log servers of the last two would listen on every address, on fixed ports; on one machine the UI reads the files themselves.
+COMPONENTS = {"api-server": (), "dag-processor": (), "scheduler": ("--skip-serve-logs",), "triggerer": ("--skip-serve-logs",)}
 HEALTH = {"metadatabase": "Airflow's database", "scheduler": "scheduler", "dag_processor": "dag-processor", "triggerer": "triggerer"}
 
 
@@ -104,7 +105,7 @@ def migrate(settings: Settings, env: dict[str, str]) -> None:
 
 def command(component: str) -> list[str]:
     """The command line of one component."""
-    return [program("airflow"), component]
+    return [program("airflow"), component, *COMPONENTS[component]]
 
 
 def health(url: str) -> dict[str, bool]:

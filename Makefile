@@ -42,11 +42,13 @@ up: $(STAMP) ## start Postgres and Airflow; Ctrl-C stops them
 down: $(STAMP) ## stop them from another terminal
 	@$(BIN)/ecomrec down
 
-lock: $(STAMP) ## requirements.in -> requirements.txt; NVIDIA's own wheels are left to torch
+lock: $(STAMP) ## requirements.in -> requirements.txt, keeping pins that still fit; NVIDIA's own wheels are left to torch
 	@$(PIP) install -q uv
+	@cp requirements.txt requirements.txt.new
 	@$(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-	  --python $(BIN)/python requirements.in | { grep -v -E '^(nvidia-|cuda-|triton==)' || true; } > requirements.txt.new
-	@mv requirements.txt.new requirements.txt && echo "requirements.txt: $$(wc -l < requirements.txt) packages"
+	  --python $(BIN)/python -o requirements.txt.new requirements.in
+	@grep -v -E '^(nvidia-|cuda-|triton==)' requirements.txt.new > requirements.txt && rm requirements.txt.new
+	@echo "requirements.txt: $$(wc -l < requirements.txt) packages"
 
 clean: ## stop everything and remove .venv, .ecomrec and caches (asks first)
 	@read -r -p "Remove .venv, .ecomrec (data included) and caches? [y/N] " answer && [ "$$answer" = y ]

@@ -1,6 +1,8 @@
 """The embedded stack comes up, is found up, makes room on a taken port, and leaves no process behind however it ends."""
 
+import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +19,7 @@ from ecomrec.settings import Settings
 
 pytestmark = pytest.mark.slow
 PORT = 18180
+NOBODY = 65534  # an ordinary user that every Linux has
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +143,29 @@ def test_a_stale_lock_of_postgres_is_no_obstacle(tmp_path):
     assert postgres.is_running(found)
     postgres.stop(found)
     assert not postgres.is_running(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: the other tests prove it")
+def test_it_needs_no_root(tmp_path_factory):
+    home = tmp_path_factory.mktemp("nobody")
+    postgres._traversable(home)
+    shutil.chown(home, NOBODY, NOBODY)
+    found = Settings(_env_file=None, home=home / "home")
+    ends = multiprocessing.get_context("fork").Process(target=_start_and_stop, args=(found,))
+    ends.start()
+    ends.join(90)
+    assert ends.exitcode == 0
+    assert (home / "home" / "postgres" / "PG_VERSION").stat().st_uid == NOBODY
+
+
+def _start_and_stop(settings: Settings) -> None:
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
+    postgres.start(settings)
+    up = postgres.is_running(settings)
+    postgres.stop(settings)
+    os._exit(0 if up and not postgres.is_running(settings) else 1)
 
 
 def test_a_long_home_gets_a_short_socket(tmp_path):

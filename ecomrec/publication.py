@@ -14,6 +14,8 @@ from ecomrec import database
 from ecomrec.errors import AuditFailed
 from ecomrec.settings import Settings
 
+# Every table of a publication, `recs.<name>`, partitioned by publication_id. A new one is a migration, its name here, and
+# the task that fills `partition(name, publication_id)` between open_publication and audit.
 TABLES = ("user_recommendations", "user_profiles")
 MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores")
 READER_PATIENCE = 10.0  # seconds; a statement needs milliseconds from its plan to its snapshot, then it may run for hours
@@ -41,14 +43,14 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
         database.execute(connection, "publish/retire_key", {"run_key": run_key})
         [row] = database.query(connection, "publish/open", {"run_key": run_key, "day": day, "model_version": model_version})
         for table in TABLES:
-            database.execute(connection, f"publish/create_{table}", row, partition=partition(table, row["publication_id"]))
+            database.execute(connection, "publish/create_partition", row, table=f"recs.{table}", partition=partition(table, row["publication_id"]))
         shards = database.query(connection, "publish/shards", {**window(settings, day), "shard_users": settings.shard_users})
     return {**row, "day": day, "model_version": model_version, "shards": shards}
 
 
 def audit(settings: Settings, publication_id: int, day: str) -> dict:
     """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live."""
-    names = {"recommendations": partition(TABLES[0], publication_id), "profiles": partition(TABLES[1], publication_id)}
+    names = {"recommendations": partition("user_recommendations", publication_id), "profiles": partition("user_profiles", publication_id)}
     with database.connect(settings.shop_dsn, application="ecomrec audit") as connection:
         [found] = database.query(connection, "publish/audit", {**window(settings, day), "list_length": settings.list_length}, **names)
         problems = [f"{name} = {found[name]:,}" for name in MUST_BE_ZERO if found[name]]
@@ -71,19 +73,20 @@ def go_live(settings: Settings, publication_id: int, found: dict) -> dict:
     after would follow the new pointer to a partition that is not in its plan, and see nothing (docs/decisions/0003).
     """
     started = time.monotonic()
-    names = {"recommendations": partition(TABLES[0], publication_id), "profiles": partition(TABLES[1], publication_id)}
+    partitions = {"partitions": [partition(table, publication_id) for table in TABLES]}
     with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
         database.lock(connection, "go live")
         with connection.cursor() as cursor:
             cursor.execute(LOCK_TIMEOUT)
-        if not database.query(connection, "publish/attached", names)[0]["partitions"]:
+        if not database.query(connection, "publish/attached", partitions)[0]["partitions"]:
             for table in TABLES:
-                database.execute(connection, f"publish/attach_{table}", {"publication_id": publication_id},
-                                 partition=partition(table, publication_id))
+                database.execute(connection, "publish/attach_partition", {"publication_id": publication_id},
+                                 table=f"recs.{table}", partition=partition(table, publication_id))
     with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
-        attached_at = database.query(connection, "publish/attached", names)[0]["now"]
+        attached_at = database.query(connection, "publish/attached", partitions)[0]["now"]
         deadline = time.monotonic() + READER_PATIENCE
-        while database.query(connection, "publish/old_readers", {"attached_at": attached_at}) and time.monotonic() < deadline:
+        readers = {"attached_at": attached_at, "tables": [f"recs.{table}" for table in TABLES]}
+        while database.query(connection, "publish/old_readers", readers) and time.monotonic() < deadline:
             time.sleep(0.01)
         database.lock(connection, "go live")
         parameters = {"publication_id": publication_id, "users": found["users"], "items": found["items"], "audit": Json(found)}

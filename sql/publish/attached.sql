@@ -1,2 +1,2 @@
 SELECT count(*) AS partitions, clock_timestamp() AS now FROM pg_inherits
-WHERE inhrelid IN (to_regclass(%(recommendations)s), to_regclass(%(profiles)s))
+WHERE inhrelid IN (SELECT to_regclass(name) FROM unnest(%(partitions)s) AS name)

@@ -1,1 +1,0 @@
-ALTER TABLE recs.user_profiles ATTACH PARTITION {partition} FOR VALUES IN (%(publication_id)s)

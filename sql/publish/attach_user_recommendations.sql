@@ -1,1 +1,0 @@
-ALTER TABLE recs.user_recommendations ATTACH PARTITION {partition} FOR VALUES IN (%(publication_id)s)

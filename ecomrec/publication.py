@@ -16,7 +16,7 @@ from ecomrec.settings import Settings
 
 # Every table of a publication, `recs.<name>`, partitioned by publication_id. A new one is a migration, its name here, and
 # the task that fills `partition(name, publication_id)` between open_publication and audit.
-TABLES = ("user_recommendations", "user_profiles")
+TABLES = ("user_recommendations", "user_profiles", "user_candidates", "served_items", "similar_items", "bought_together", "popular_items")
 MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores")
 READER_PATIENCE = 10.0  # seconds; a statement needs milliseconds from its plan to its snapshot, then it may run for hours
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
@@ -50,7 +50,8 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
 
 def audit(settings: Settings, publication_id: int, day: str) -> dict:
     """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live."""
-    names = {"recommendations": partition("user_recommendations", publication_id), "profiles": partition("user_profiles", publication_id)}
+    names = {name: partition(table, publication_id) for name, table in (("recommendations", "user_recommendations"), ("profiles", "user_profiles"),
+                                                                        ("served", "served_items"))}
     with database.connect(settings.shop_dsn, application="ecomrec audit") as connection:
         [found] = database.query(connection, "publish/audit", {**window(settings, day), "list_length": settings.list_length}, **names)
         problems = [f"{name} = {found[name]:,}" for name in MUST_BE_ZERO if found[name]]

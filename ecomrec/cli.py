@@ -1,5 +1,6 @@
 """The command line: `ecomrec --help`. Heavy work is imported by the command that does it."""
 
+import getpass
 import json
 import os
 import signal
@@ -129,6 +130,46 @@ def demo(keep: Annotated[bool, typer.Option(envvar="ECOMREC_DEMO_KEEP", help="Le
     from ecomrec.demo import run
 
     raise typer.Exit(run(settings(), keep))
+
+
+@app.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="What is wrong. Kept in ops.audit_log with your name.")],
+    what: Annotated[str, typer.Option(help="both (the champion and what it published), model or publication.")] = "both",
+    family: Annotated[str, typer.Option(help="Whose champion.")] = "recommender",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be put back, change nothing.")] = False,
+) -> None:
+    """Put back the model, the publication or both that served before. Readers see it within a second."""
+    from ecomrec.rollback import roll_back
+
+    if what not in ("both", "model", "publication"):
+        raise EcomrecError(f"--what {what}: there is no such thing to roll back", "both, model or publication")
+    done = roll_back(settings(), what, reason, actor=getpass.getuser(), family=family, dry_run=dry_run)
+    verb = "would be live again" if dry_run else "is live again"
+    if done["publication"]:
+        typer.echo(f"publication {done['publication']['to']} of {done['publication']['day']} {verb}, in place of {done['publication']['from']} ({done['seconds']} s)")
+    if done["model"]:
+        typer.echo(f"{family} version {done['model']['to']} {'would be' if dry_run else 'is'} the champion again, in place of {done['model']['from']}")
+        if not dry_run:
+            from ecomrec import registry
+
+            registry.mirror(settings(), family)  # after the change is in force: MLflow needs seconds to be imported
+    if not done["publication"] and what == "both":
+        typer.echo("the live publication was not made by that model, so it stays")
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(help="FAMILY/VERSION, for example recommender/7.")],
+    reason: Annotated[str, typer.Option(help="Why. Kept in ops.audit_log with your name.")],
+    override: Annotated[bool, typer.Option("--override", help="Although gates refuse it.")] = False,
+    withdrawn_too: Annotated[bool, typer.Option("--withdrawn-too", help="Although it was rolled back before.")] = False,
+) -> None:
+    """Put a registered model version in service by hand. Gates hold here too, unless --override."""
+    from ecomrec.promotion import promote_by_hand
+
+    done = promote_by_hand(settings(), version, reason, getpass.getuser(), override=override, withdrawn_too=withdrawn_too)
+    typer.echo(f"{done['family']} version {done['version']} is the champion" + (f", in place of {done['from']}" if done["from"] else ""))
 
 
 @app.command()

@@ -51,8 +51,9 @@ def decide(family: str, folder: Path, seed: int, rules_file: Path = RULES) -> di
 
 def record(connection, family: str, model_version: str, verdicts: list[dict]) -> None:
     """Writes the verdicts of `model_version` to ops.gate_results, replacing what an earlier try wrote."""
+    database.execute(connection, "gates/clear", {"family": family, "model_version": model_version})
     for verdict in verdicts:
-        database.execute(connection, "publish/record_gate", {"family": family, "model_version": model_version, **verdict})
+        database.execute(connection, "gates/record", {"family": family, "model_version": model_version, "refuses": verdict["verdict"] != "pass", **verdict})
 
 
 def _floor(rules: dict, candidate: np.ndarray, weight: np.ndarray, seed: int) -> Verdict:

@@ -12,6 +12,6 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
     started = time.monotonic()
     name = partition("user_profiles", publication_id)
     with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection:
-        database.execute(connection, "publish/clear", partition=name)
+        database.execute(connection, "profiles/clear", partition=name)
         users = database.execute(connection, "profiles/fill", {**window(settings, day), "publication_id": publication_id}, partition=name)
     return {"users": users, "seconds": round(time.monotonic() - started, 2)}

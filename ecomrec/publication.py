@@ -16,8 +16,7 @@ from ecomrec.settings import Settings
 
 # Every table of a publication, `recs.<name>`, partitioned by publication_id. A new one is a migration, its name here, and
 # the task that fills `partition(name, publication_id)` between open_publication and audit.
-TABLES = ("user_recommendations", "user_profiles", "user_candidates", "served_items", "similar_items", "bought_together", "popular_items")
-USER_BYTES, EVENT_BYTES = 1000, 200  # of a shard in memory, with its copies (benchmarks/recommend.py measures them together)
+TABLES = ("user_recommendations", "user_profiles")
 MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores")
 READER_PATIENCE = 10.0  # seconds; a statement needs milliseconds from its plan to its snapshot, then it may run for hours
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
@@ -45,16 +44,13 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
         [row] = database.query(connection, "publish/open", {"run_key": run_key, "day": day, "model_version": model_version})
         for table in TABLES:
             database.execute(connection, "publish/create_partition", row, table=f"recs.{table}", partition=partition(table, row["publication_id"]))
-        cut = {"per_user": 1, "per_event": 0, "budget": settings.shard_users} if settings.shard_users else {
-            "per_user": USER_BYTES, "per_event": EVENT_BYTES, "budget": settings.shard_memory_mb * 1_000_000}
-        shards = database.query(connection, "publish/shards", {**window(settings, day), **cut})
+        shards = database.query(connection, "publish/shards", {**window(settings, day), "shard_users": settings.shard_users})
     return {**row, "day": day, "model_version": model_version, "shards": shards}
 
 
 def audit(settings: Settings, publication_id: int, day: str) -> dict:
     """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live."""
-    names = {name: partition(table, publication_id) for name, table in (("recommendations", "user_recommendations"), ("profiles", "user_profiles"),
-                                                                        ("served", "served_items"))}
+    names = {"recommendations": partition("user_recommendations", publication_id), "profiles": partition("user_profiles", publication_id)}
     with database.connect(settings.shop_dsn, application="ecomrec audit") as connection:
         [found] = database.query(connection, "publish/audit", {**window(settings, day), "list_length": settings.list_length}, **names)
         problems = [f"{name} = {found[name]:,}" for name in MUST_BE_ZERO if found[name]]
@@ -73,6 +69,7 @@ def audit(settings: Settings, publication_id: int, day: str) -> dict:
 def go_live(settings: Settings, publication_id: int, found: dict) -> dict:
     """Attaches the partitions, lets older statements end, then moves the pointer in one transaction. Twice is once.
 
+    Raises AuditFailed when it, or a model that made it, was rolled back meanwhile.
     Attaching and moving in one transaction would not do: a reader that planned its query before and takes its snapshot
     after would follow the new pointer to a partition that is not in its plan, and see nothing (docs/decisions/0003).
     """
@@ -93,6 +90,9 @@ def go_live(settings: Settings, publication_id: int, found: dict) -> dict:
         while database.query(connection, "publish/old_readers", readers) and time.monotonic() < deadline:
             time.sleep(0.01)
         database.lock(connection, "go live")
+        for refused in database.query(connection, "publish/withdrawn", {"publication_id": publication_id}):
+            raise AuditFailed(f"publication {publication_id} may not go live: {refused['why']}",
+                              "what is live stays; run the DAG again, it builds a new publication with the champion of now")
         parameters = {"publication_id": publication_id, "users": found["users"], "items": found["items"], "audit": Json(found)}
         if database.execute(connection, "publish/go_live", parameters):
             database.execute(connection, "publish/audit_log", {"actor": "publish_recommendations", "action": "publish",

@@ -1,27 +1,33 @@
-"""The model registry: MLflow, in the same Postgres as everything else, its artefacts in the object store."""
+"""The model registry: MLflow, in the same Postgres as everything else, its artefacts in the object store.
+
+It holds every version with its figures, tags and card. Which one serves is decided in `ecomrec.champions`; the aliases
+`champion`, `previous` and `challenger` here are a copy of that for people, set by `mirror`.
+"""
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import mlflow
-from mlflow.exceptions import MlflowException
-from psycopg2.extras import Json
-
-from ecomrec import artifact, database
+from ecomrec import artifact, champions, database
+from ecomrec.champions import champion
 from ecomrec.settings import ROOT, Settings, sqlalchemy_url
 from ecomrec.store import open_store
 
-CHAMPION = "champion"
+__all__ = ["champion", "fetch", "find", "mirror", "promote", "register"]
 
 
-def register(settings: Settings, family: str, folder: Path, *, run_name: str, metrics: dict[str, float], tags: dict[str, str]) -> dict:
+def register(settings: Settings, family: str, folder: Path, *, run_name: str, metrics: dict[str, float], tags: dict[str, str],
+             papers: dict[str, str] | None = None) -> dict:
     """Logs the sealed model in `folder` as an MLflow run and registers it as the next version of `family`.
 
-    The same `run_name` twice gives the same version: a task that was killed after registering goes on with what it made.
-    Returns `{"family", "version", "uri", "kind"}`.
+    Only what the manifest seals is kept, not what training left beside it. papers: file name -> text, for people (report,
+    model card). The same `run_name` twice gives the same version: a task that was killed after registering goes on with
+    what it made. Returns `{"family", "version", "uri", "kind"}`.
     """
+    from mlflow.exceptions import MlflowException
+
     manifest = artifact.read_manifest(folder)
     client = _client(settings)
     experiment = _experiment(client, settings, family)
@@ -29,38 +35,61 @@ def register(settings: Settings, family: str, folder: Path, *, run_name: str, me
         versions = client.search_model_versions(f"run_id = '{found.info.run_id}'")
         if versions:
             return _described(versions[0])
-    run = client.create_run(experiment, run_name=run_name, tags={"kind": manifest["kind"], "commit": _commit(), **tags})
+    tags = {"kind": manifest["kind"], "commit": _commit(), **tags}
+    run = client.create_run(experiment, run_name=run_name, tags=tags)
     for name, value in metrics.items():
         client.log_metric(run.info.run_id, name, value)
-    client.log_artifacts(run.info.run_id, str(folder), "model")
+    for name in (artifact.MANIFEST, *manifest["files"]):
+        place = Path("model", name).parent
+        client.log_artifact(run.info.run_id, str(folder / name), str(place))
+    with tempfile.TemporaryDirectory() as desk:
+        for name, text in (papers or {}).items():
+            (Path(desk) / name).write_text(text, encoding="utf-8")
+            client.log_artifact(run.info.run_id, str(Path(desk) / name), "papers")
     client.set_terminated(run.info.run_id)
     try:
         client.create_registered_model(family)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    version = client.create_model_version(family, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id,
-                                          tags={"kind": manifest["kind"], **tags})
+    version = client.create_model_version(family, source=f"{run.info.artifact_uri}/model", run_id=run.info.run_id, tags=tags)
     return _described(client.get_model_version(family, version.version))
 
 
-def promote(settings: Settings, family: str, version: str, reason: str, actor: str = "train_models") -> dict:
-    """Moves the alias `champion` of `family` to `version` and writes who, why, from and to into ops.audit_log."""
+def promote(settings: Settings, version: dict, reason: str, actor: str = "train_models", *, withdrawn_too: bool = False) -> dict:
+    """`ecomrec.champions.promote`, then the aliases."""
+    promoted = champions.promote(settings, version, reason, actor, withdrawn_too=withdrawn_too)
+    mirror(settings, version["family"])
+    return promoted
+
+
+def mirror(settings: Settings, family: str, challenger: str | None = None) -> None:
+    """Sets MLflow's aliases to what `ops.champions` says: `champion`, `previous`, and `challenger` (a version that waits).
+
+    A death between a promotion and this leaves the aliases behind, never what serves; the next call puts them right.
+    """
+    with database.connect(settings.shop_dsn, application="ecomrec mirror") as connection:
+        now, before = champions.current(connection, family), champions.previous(connection, family)
     client = _client(settings)
-    before = champion(settings, family)
-    client.set_registered_model_alias(family, CHAMPION, version)
-    with database.connect(settings.shop_dsn, application="ecomrec promote") as connection:
-        database.execute(connection, "publish/audit_log", {"actor": actor, "action": "promote", "subject": f"{family}/{version}", "detail": Json(
-            {"from": before and before["version"], "to": version, "reason": reason})})
-    return {"family": family, "version": version, "from": before and before["version"]}
+    wanted = {"champion": now and now["version"], "previous": before and before["version"], "challenger": challenger}
+    found = {alias: str(version) for alias, version in client.get_registered_model(family).aliases.items()}  # numbers in some stores
+    for alias, version in wanted.items():
+        if version is not None and found.get(alias) != version:
+            client.set_registered_model_alias(family, alias, version)
+        elif version is None and alias in found:
+            client.delete_registered_model_alias(family, alias)
 
 
-def champion(settings: Settings, family: str) -> dict | None:
-    """The version of `family` in service, as `register` returns it, or None before the first promotion."""
+def find(settings: Settings, family: str, version: str) -> dict:
+    """A registered version as `register` returns it. Raises EcomrecError when there is none."""
+    from mlflow.exceptions import MlflowException
+
+    from ecomrec.errors import EcomrecError
+
     try:
-        return _described(_client(settings).get_model_version_by_alias(family, CHAMPION))
-    except MlflowException:
-        return None
+        return _described(_client(settings).get_model_version(family, version))
+    except MlflowException as error:
+        raise EcomrecError(f"the registry has no version {version} of {family}", "`ecomrec gates list` shows the judged versions") from error
 
 
 def fetch(settings: Settings, uri: str) -> Path:
@@ -75,7 +104,9 @@ def fetch(settings: Settings, uri: str) -> Path:
     return local
 
 
-def _client(settings: Settings) -> mlflow.MlflowClient:
+def _client(settings: Settings):
+    import mlflow  # 5 s on two cores: only where the registry is really asked
+
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
     if settings.s3_endpoint_url:
         os.environ["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
@@ -83,7 +114,7 @@ def _client(settings: Settings) -> mlflow.MlflowClient:
     return mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
 
 
-def _experiment(client: mlflow.MlflowClient, settings: Settings, family: str) -> str:
+def _experiment(client, settings: Settings, family: str) -> str:
     found = client.get_experiment_by_name(family)
     return found.experiment_id if found else client.create_experiment(family, artifact_location=f"{settings.store}/models/{family}")
 

@@ -74,7 +74,7 @@ def promote(settings: Settings, run: str, family: str, decision: dict, echo: Ech
             reason = f"the gates refused version {candidate['version']}; {winner} is the best baseline"
             served = registry.register(settings, family, model / "baselines" / winner, run_name=f"{run}:{winner}",
                                        metrics={"primary": decision["means"][winner]}, tags={"gates": "baseline", "instead_of": candidate["version"]})
-        registry.promote(settings, family, served["version"], reason)
+        registry.promote(settings, served, reason)
         echo(f"{family}: version {served['version']} ({served['kind']}) is the champion: {reason}.")
         return {**served, "reason": reason}
 

@@ -291,9 +291,9 @@ INSERT INTO ops.loads (kind, day, state, files, rows_read, rows_loaded, rows_rej
 INSERT INTO ops.gate_results (family, model_version, gate, verdict, value, low, high, threshold, sentence, decided_at) VALUES
     ('recommender', '1', 'floor', 'fail', 0, 0, 0, 0, 'an older candidate', now() - interval '1 day'),
     ('recommender', '2', 'beats_ease', 'inconclusive', 0.0012, -0.0004, 0.0031, 0, 'The candidate is not proven better than ease.', now());
-INSERT INTO ops.audit_log (at, actor, action, subject, detail) VALUES
-    (now() - interval '1 day', 't', 'promote', 'recommender/1', '{"reason": "old"}'),
-    (now(), 't', 'promote', 'recommender/3', '{"reason": "the gates refused version 2; ease is the best baseline"}');
+INSERT INTO ops.champions (family, version, kind, uri, actor, reason, until) VALUES
+    ('recommender', '1', 'sequential', 'file:///1', 't', 'old', now()),
+    ('recommender', '3', 'ease', 'file:///3', 't', 'the gates refused version 2; ease is the best baseline', NULL);
 INSERT INTO ops.publications (run_key, day, state, model_version, users, items) VALUES ('r', '2017-11-27', 'live', 'recommender/3 (ease)', 1, 2);
 CREATE TABLE recs.ur PARTITION OF recs.user_recommendations DEFAULT;
 CREATE TABLE recs.up PARTITION OF recs.user_profiles DEFAULT;

@@ -1,0 +1,1 @@
+DELETE FROM ops.gate_results WHERE family = %(family)s AND model_version = %(model_version)s

@@ -1,0 +1,1 @@
+SELECT detail -> 'result' AS result FROM ops.audit_log WHERE action = 'rollback' AND detail ->> 'request' = %(request)s

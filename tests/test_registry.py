@@ -1,0 +1,78 @@
+"""The registry keeps every version; its aliases follow what Postgres says serves."""
+
+import numpy as np
+import pytest
+
+from ecomrec import artifact, champions, promotion, registry
+from ecomrec.database import connect, execute
+from ecomrec.errors import AuditFailed, EcomrecError
+from tests.shopdata import rows
+
+
+@pytest.fixture
+def model(tmp_path):
+    folder = tmp_path / "model"
+    (folder / "parts").mkdir(parents=True)
+    np.save(folder / "parts" / "table.npy", np.arange(3))
+    artifact.write_manifest(folder, kind="popularity", day="2017-03-31")
+    (folder / "baselines").mkdir()
+    (folder / "baselines" / "huge.npy").write_bytes(b"x" * 1000)
+    return folder
+
+
+def register(shop, model, run="run-1"):
+    return registry.register(shop, "recommender", model, run_name=run, metrics={"ndcg": 0.2}, tags={"gates": "passed"}, papers={"report.md": "# Report"})
+
+
+def aliases(client):
+    return {alias: str(version) for alias, version in client.get_registered_model("recommender").aliases.items()}
+
+
+def test_versions_promotion_and_rollback_as_the_registry_shows_them(shop, model):
+    first = register(shop, model)
+    assert register(shop, model) == first, "a task that was killed after registering goes on with what it made"
+    folder = registry.fetch(shop, first["uri"])
+    assert artifact.read_manifest(folder)["kind"] == "popularity" and not (folder / "baselines").exists()
+    assert (folder.parent / "papers" / "report.md").read_text() == "# Report"
+    second = register(shop, model, "run-2")
+    assert (first["version"], second["version"]) == ("1", "2")
+
+    registry.promote(shop, first, "the first", "test")
+    registry.promote(shop, second, "better", "test")
+    client = registry._client(shop)
+    assert aliases(client) == {"champion": "2", "previous": "1"}
+
+    client.set_registered_model_alias("recommender", "champion", "1")  # by hand, or a death between the two: it decides nothing
+    assert registry.champion(shop, "recommender")["version"] == "2"
+    registry.mirror(shop, "recommender", challenger="1")
+    assert aliases(client) == {"champion": "2", "previous": "1", "challenger": "1"}
+
+
+def test_promotion_by_hand_is_held_to_the_gates(shop, model):
+    register(shop, model)
+    with pytest.raises(AuditFailed, match="never judged"):
+        promotion.promote_by_hand(shop, "recommender/1", "I like it", "eve")
+    with connect(shop.shop_dsn) as connection:
+        execute(connection, "gates/record", {"family": "recommender", "model_version": "1", "gate": "floor", "verdict": "fail", "refuses": True,
+                                             "value": 0.1, "low": 0.0, "high": 0.2, "threshold": 0.3, "sentence": "too low"})
+    with pytest.raises(AuditFailed, match="refused by floor"):
+        promotion.promote_by_hand(shop, "recommender/1", "I like it", "eve")
+    promotion.promote_by_hand(shop, "recommender/1", "I like it", "eve", override=True)
+    assert rows(shop.shop_dsn, "SELECT actor, reason FROM analytics.champions") == [("eve", "I like it (overriding floor)")]
+
+
+def test_names_of_versions_are_checked(shop, model):
+    for name in ("recommender", "recommender/x", "weather/1"):
+        with pytest.raises(EcomrecError, match="names no model version"):
+            promotion.promote_by_hand(shop, name, "I like it", "eve")
+    register(shop, model)
+    with pytest.raises(EcomrecError, match="no version 9"):
+        promotion.promote_by_hand(shop, "recommender/9", "I like it", "eve", override=True)
+    assert champions.champion(shop, "recommender") is None
+
+
+def test_an_altered_artefact_is_not_promoted(shop, model):
+    folder = registry.fetch(shop, register(shop, model)["uri"])
+    (folder / "parts" / "table.npy").write_bytes(b"other")
+    with pytest.raises(AuditFailed, match="altered"):
+        promotion.promote_by_hand(shop, "recommender/1", "I like it", "eve", override=True)

@@ -6,6 +6,7 @@ A folder loads only when each checksum matches, so a truncated or altered model 
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             raise AuditFailed(f"{file} is {'altered' if file.is_file() else 'missing'}: its checksum is not the manifest's",
                               "restore the artefact from the registry, or promote another version")
     return manifest
+
+
+def seal_again(store: Any, keys: list[str], changed: list[str]) -> None:
+    """Records the new checksums of `changed` objects in the manifests above them: after an erasure the model still loads."""
+    present = set(keys)
+    with tempfile.TemporaryDirectory(prefix="ecomrec-") as temporary:
+        for key in changed:
+            for above in Path(key).parents:
+                name = str(above / MANIFEST)
+                if name in present:
+                    manifest = json.loads(store.fetch(name, Path(temporary)).read_text(encoding="utf-8"))
+                    if (inside := str(Path(key).relative_to(above))) in manifest["files"]:
+                        manifest["files"][inside] = _sha256(store.fetch(key, Path(temporary)))
+                        path = Path(temporary) / f"new-{MANIFEST}"
+                        path.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+                        store.put(path, name)
 
 
 def _names(folder: Path) -> list[str]:

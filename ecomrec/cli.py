@@ -125,6 +125,42 @@ def replay(
 
 
 @app.command()
+def pseudonym(user: Annotated[list[str], typer.Argument(help="User ids as the shop writes them.")]) -> None:
+    """Print the pseudonym of a user id: what it is called in every table. Needs the key."""
+    from ecomrec.privacy import pseudonyms
+
+    keys = pseudonyms.of(settings())
+    for one in user:
+        typer.echo(keys.of(one))
+
+
+@app.command("erase-user")
+def erase_user(
+    user: Annotated[list[str], typer.Argument(help="User ids, as the shop writes them or as pseudonyms.")],
+    reason: Annotated[str, typer.Option(help="For the audit log: a ticket or letter number, no personal data.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Erase people from every table, file and later load, and prove it. Cannot be undone."""
+    from getpass import getuser
+
+    from ecomrec.privacy.erasure import erase
+
+    if not yes:
+        typer.confirm(f"Erase {len(user)} user(s) from everything, for good?", abort=True)
+    typer.echo(json.dumps(erase(settings(), user, reason, getuser(), typer.echo), indent=1))
+
+
+@app.command("rotate-key")
+def rotate_key() -> None:
+    """Re-key all stored pseudonyms to the newest key of ECOMREC_USER_KEY=old,new (the embedded system makes one)."""
+    from getpass import getuser
+
+    from ecomrec.privacy.rotation import rotate
+
+    typer.echo(json.dumps(rotate(settings(), getuser(), typer.echo)))
+
+
+@app.command()
 def demo(keep: Annotated[bool, typer.Option(envvar="ECOMREC_DEMO_KEEP", help="Leave Airflow and Postgres running at the end.")] = False) -> None:
     """Half a year of a real grocer, end to end through Airflow: load, train, gate, publish, and one more day."""
     from ecomrec.demo import run

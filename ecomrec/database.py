@@ -95,6 +95,12 @@ def lock(connection, key: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (_lock_number(key),))
 
 
+def lock_shared(connection, key: str) -> None:
+    """Waits for the advisory lock `key` as one of many: only a holder of `lock` excludes them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_lock_number(key),))
+
+
 def lock_if_free(connection, key: str) -> bool:
     """Takes the advisory lock `key` until the transaction ends, unless somebody else holds it."""
     with connection.cursor() as cursor:

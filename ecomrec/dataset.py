@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from ecomrec import database
 from ecomrec.errors import InputError
+from ecomrec.privacy import tombstones
 from ecomrec.settings import Settings
 
 EPOCH = date(1970, 1, 1)  # day 0 of every day number
@@ -56,9 +57,10 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     last = date.fromisoformat(day)
     parameters = {"first_day": last - timedelta(days=settings.history_days - 1), "day": last, "event_types": sorted(weights)}
     with database.connect(settings.shop_dsn, application="ecomrec dataset") as connection:
+        tombstones.shield(connection)  # an erasure waits for the files, and then takes the person out of them
         events = _copy(connection, "dataset/events", parameters, EVENT_TYPES)
         items = _copy(connection, "dataset/items", {}, dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()))
-    return write(settings, day, events, items, folder)
+        return write(settings, day, events, items, folder)
 
 
 def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folder: Path) -> dict:

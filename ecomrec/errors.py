@@ -31,3 +31,7 @@ class DatabaseDown(EcomrecError):
 
 class AuditFailed(EcomrecError):
     """A publication or an artefact did not pass its audit. What was live stays live."""
+
+
+class ErasureIncomplete(EcomrecError):
+    """A person's data is still somewhere after an erasure. The tombstone stands; the erasure can be run again."""

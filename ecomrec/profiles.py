@@ -3,6 +3,7 @@
 import time
 
 from ecomrec import database
+from ecomrec.privacy import tombstones
 from ecomrec.publication import partition, window
 from ecomrec.settings import Settings
 
@@ -12,6 +13,8 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
     started = time.monotonic()
     name = partition("user_profiles", publication_id)
     with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection:
+        tombstones.shield(connection)
         database.execute(connection, "profiles/clear", partition=name)
         users = database.execute(connection, "profiles/fill", {**window(settings, day), "publication_id": publication_id}, partition=name)
+        users -= tombstones.purge(connection, name)
     return {"users": users, "seconds": round(time.monotonic() - started, 2)}

@@ -12,6 +12,7 @@ from psycopg2.extras import Json
 
 from ecomrec import database
 from ecomrec.errors import AuditFailed
+from ecomrec.privacy import tables, tombstones
 from ecomrec.settings import Settings
 
 # Every table of a publication, `recs.<name>`, partitioned by publication_id. A new one is a migration, its name here, and
@@ -51,7 +52,11 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
 def audit(settings: Settings, publication_id: int, day: str) -> dict:
     """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live."""
     names = {"recommendations": partition("user_recommendations", publication_id), "profiles": partition("user_profiles", publication_id)}
+    mine = {partition(table, publication_id) for table in TABLES}
     with database.connect(settings.shop_dsn, application="ecomrec audit") as connection:
+        tombstones.shield(connection)
+        for name in mine.intersection(tables.holding_users(settings.shop_dsn)):
+            tombstones.purge(connection, name)
         [found] = database.query(connection, "publish/audit", {**window(settings, day), "list_length": settings.list_length}, **names)
         problems = [f"{name} = {found[name]:,}" for name in MUST_BE_ZERO if found[name]]
         problems += [f"{name} = {found[name]:,}, expected {found['expected_users']:,}" for name in ("users", "profiles")

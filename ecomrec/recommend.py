@@ -17,6 +17,7 @@ import pyarrow.csv
 from ecomrec import database
 from ecomrec.models import Histories
 from ecomrec.models.serving import load
+from ecomrec.privacy import tombstones
 from ecomrec.publication import partition, window
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
@@ -34,6 +35,7 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
     target = partition("user_recommendations", plan["publication_id"])
     parameters = {**window(settings, plan["day"]), **shard}
     with database.connect(settings.shop_dsn, application=f"ecomrec score {shard['shard']}") as connection:
+        tombstones.shield(connection)
         bought = _read(connection, parameters)
         available = {row["item_id"] for row in database.query(connection, "recommend/available_items")}
         offered = np.array([item in available for item in model.item_ids])
@@ -52,6 +54,7 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
                              _array(reasons), _array(because), plan["model_version"]))
         lists.seek(0)
         database.copy_in(connection, target, COLUMNS, lists)
+        tombstones.purge(connection, target)
     seconds = time.monotonic() - started
     return {"shard": shard["shard"], "users": len(users), "seconds": round(seconds, 2), "users_per_s": round(len(users) / seconds, 1)}
 

@@ -6,7 +6,7 @@
 import hashlib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
@@ -46,6 +46,11 @@ class Settings(BaseSettings):
 
     # Ingest
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="Share of a day's rows (0-1) that may break the contract before the day fails.")
+
+    # Privacy
+    user_key: SecretStr | None = Field(None, description="Key that turns user ids into pseudonyms, 32 characters or more; after a rotation old,new. Empty: made once, "
+                                                         "kept in <home>/user.key (embedded Postgres only). Losing it splits every user in two: back it up.")
+    user_ids: Literal["raw", "pseudonyms"] = Field("raw", description="What the shop's files hold: raw ids, or pseudonyms that may be stored as they are.")
 
     # Data set and training
     history_days: int = Field(365, ge=1, description="Days of events that a data set reads, back from its last day.")

@@ -44,7 +44,7 @@ def shop(postgres, template_database, tmp_path):
     _admin(postgres, f"CREATE DATABASE {name} TEMPLATE {template_database}")
     dsn = postgres.format(database=name)
     settings = Settings(_env_file=None, home=tmp_path / "home", store_url=str(tmp_path / "store"), database_url=dsn,
-                        airflow_database_url=dsn, mlflow_database_url=dsn)
+                        airflow_database_url=dsn, mlflow_database_url=dsn, user_key="a-key-of-the-tests-long-enough-to-be-one")
     yield settings
     _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -2,4 +2,5 @@
 SELECT user_id, item_id, (event_day - date '1970-01-01') AS day, extract(epoch FROM event_time)::bigint AS time, event_type
 FROM core.events
 WHERE event_day BETWEEN %(first_day)s AND %(day)s AND event_type = ANY(%(event_types)s) AND item_id IS NOT NULL
+  AND user_id NOT IN (SELECT user_id FROM ops.erased_users)
 ORDER BY user_id COLLATE "C", event_time, event_id COLLATE "C"

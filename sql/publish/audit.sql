@@ -2,7 +2,8 @@ WITH lists AS (SELECT user_id, item_ids, scores FROM {recommendations}),
 entries AS (SELECT user_id, item_id FROM lists CROSS JOIN LATERAL unnest(item_ids) AS item_id)
 SELECT
     (SELECT count(DISTINCT user_id) FROM core.events
-     WHERE event_day BETWEEN %(first_day)s AND %(day)s AND event_type = 'purchase')             AS expected_users,
+     WHERE event_day BETWEEN %(first_day)s AND %(day)s AND event_type = 'purchase'
+       AND user_id NOT IN (SELECT user_id FROM ops.erased_users))                               AS expected_users,
     (SELECT count(*) FROM lists)                                                               AS users,
     (SELECT count(*) FROM {profiles})                                                          AS profiles,
     (SELECT count(DISTINCT item_id) FROM entries)                                              AS items,

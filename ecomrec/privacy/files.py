@@ -1,0 +1,221 @@
+"""Finds and erases people in files: the shop's logs, the work folders of training, model artefacts, caches, and logs of the system.
+
+In the shop's logs their rows go; in what was made from them their ids are blanked, so that positions keep their meaning, and
+their interactions go. A file is replaced whole, and only when something in it changes.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ecomrec.privacy.pseudonyms import SHAPE
+from ecomrec.privacy.traces import ERASED, Traces
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+BINARY = (".onnx", ".safetensors", ".faiss", ".index", ".bin", ".pt")
+CHUNK = 1 << 22  # bytes
+
+
+def find(path: Path, traces: Traces, user_field: str | None = None) -> int:
+    """Rows, cells or lines of a file that hold a trace; `user_field` names the column of raw ids in a shop's log."""
+    return _walk(path, None, traces, user_field)
+
+
+def raw_ids(duck: duckdb.DuckDBPyConnection, path: Path, user_field: str, wanted: list[str]) -> list[str]:
+    """The raw ids in a shop's log whose pseudonym is one of `wanted`; the connection has the macro `pseudonym`."""
+    name, _ = _format(path)
+    if name.endswith(".parquet"):
+        source = "SELECT to_json(t)::VARCHAR AS line FROM read_parquet(?) t"
+    elif name.endswith(".csv"):
+        source = "SELECT to_json(t)::VARCHAR AS line FROM read_csv(?, all_varchar = true, header = true, ignore_errors = true) t"
+    else:
+        source = ("SELECT line FROM read_csv(?, columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, auto_detect = false, "
+                  "max_line_size = 10000000, ignore_errors = true)")
+    found = duck.execute(f"""
+        SELECT id FROM (SELECT DISTINCT json_extract_string(line, ?) AS id FROM ({source}) WHERE json_valid(line))
+        WHERE id IS NOT NULL AND list_contains(?, pseudonym(id))""", ["$." + ".".join(f'"{step}"' for step in user_field.split(".")), str(path), wanted])
+    return [user for (user,) in found.fetchall()]
+
+
+def erase(path: Path, target: Path, traces: Traces, user_field: str | None = None) -> int:
+    """Writes `path` without the people to `target`; returns what `find` would have. Nothing is written when that is 0."""
+    if not find(path, traces, user_field):
+        return 0
+    return _walk(path, target, traces, user_field)
+
+
+def _walk(path: Path, target: Path | None, traces: Traces, user_field: str | None) -> int:
+    bare, compression = _format(path)
+    if bare.endswith(".parquet"):
+        return _parquet(path, target, traces, user_field)
+    if bare.endswith((".npy", ".npz")):
+        return _numpy(path, target, traces)
+    if bare.endswith(BINARY):
+        return _binary(path, traces)
+    if bare.endswith(".csv"):
+        return _csv(path, target, traces, user_field, compression)
+    return _lines(path, target, traces, user_field, compression)
+
+
+def erase_interactions(users: Path, interactions: Path, target: Path, traces: Traces) -> int:
+    """A data set's rows of the people (and of those blanked before), in a folder where `users` says who number n is; returns the rows that go."""
+    known = pq.read_table(users)["user_id"].to_pylist()
+    numbers = [number for number, user in enumerate(known) if user in traces.ids or user == ERASED]
+    table = pq.read_table(interactions)
+    kept = table.filter(pc.invert(pc.is_in(table["user"], value_set=pa.array(numbers, table["user"].type))))
+    if len(kept) < len(table):
+        pq.write_table(kept, target, compression="zstd")
+    return len(table) - len(kept)
+
+
+def blank_pseudonyms(path: Path, target: Path) -> int:
+    """Writes a Parquet file with every pseudonym blanked; returns how many. Nothing is written when there is none."""
+    table, blanked = pq.read_table(path), 0
+    for number, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            mask = pc.fill_null(pc.match_substring_regex(table[field.name], f"^{SHAPE.pattern}$"), False)
+            if count := pc.sum(mask).as_py():
+                table = table.set_column(number, field, pc.if_else(mask, pa.scalar(ERASED, field.type), table[field.name]))
+                blanked += count
+    if blanked:
+        pq.write_table(table, target, compression="zstd")
+    return blanked
+
+
+def _format(path: Path) -> tuple[str, str | None]:
+    """The name without the ending of its compression, and that."""
+    name = path.name.lower()
+    return name.removesuffix(".gz").removesuffix(".zst"), next((value for ending, value in COMPRESSIONS.items() if name.endswith(ending)), None)
+
+
+def _lines(path: Path, target: Path | None, traces: Traces, user_field: str | None, compression: str | None) -> int:
+    """JSON Lines and any other text. A line about one of the people goes (in a shop's log), or their ids in it are blanked."""
+    probes = [found.encode() for found in (traces.ids if user_field else (*traces.unmistakable, *traces.words))]
+    probes += [json.dumps(found)[1:-1].encode() for found in traces.ids if not found.isascii()]
+    matches = 0
+    with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
+        for line in io.BufferedReader(raw, CHUNK):
+            if any(probe in line for probe in probes):
+                kept = _line(line, traces, user_field)
+                matches += kept != line
+                line = kept
+            write(line)
+    return matches
+
+
+def _line(line: bytes, traces: Traces, user_field: str | None) -> bytes:
+    text = line.decode(errors="surrogateescape")
+    if user_field:
+        try:
+            record = json.loads(text)
+        except ValueError:
+            # A broken line goes when it names one of them anywhere, or where the user id stands.
+            named = rf'"{re.escape(user_field)}"\s*:\s*"?(?:{"|".join(map(re.escape, traces.ids))})\b'
+            return b"" if traces.pattern.search(text) or re.search(named, text) else line
+        if isinstance(record, dict):
+            if str(record.get(user_field)) in traces.ids:
+                return b""
+            clean = traces.blank(record)
+            return line if clean == record else json.dumps(clean, ensure_ascii=False).encode() + b"\n"
+    return traces.pattern.sub(ERASED, text).encode(errors="surrogateescape")
+
+
+def _csv(path: Path, target: Path | None, traces: Traces, user_field: str | None, compression: str | None) -> int:
+    matches = 0
+    with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="\n")
+        place = None
+        for number, row in enumerate(csv.reader(io.TextIOWrapper(io.BufferedReader(raw, CHUNK), encoding="utf-8", errors="surrogateescape", newline=""))):
+            if number == 0 and user_field in row:
+                place = row.index(user_field)
+            clean = [traces.blank(cell) for cell in row]
+            gone = place is not None and len(row) > place and row[place] in traces.ids
+            matches += gone or clean != row
+            if not gone and target:
+                writer.writerow(clean)
+                write(line.getvalue().encode(errors="surrogateescape"))
+                line.seek(0)
+                line.truncate()
+    return matches
+
+
+def _parquet(path: Path, target: Path | None, traces: Traces, user_field: str | None) -> int:
+    matches = 0
+    with pq.ParquetFile(path) as source:
+        writer = pq.ParquetWriter(target, source.schema_arrow, compression="zstd") if target else None
+        try:
+            for batch in source.iter_batches():
+                table = pa.Table.from_batches([batch])
+                if user_field in table.column_names:
+                    gone = pc.is_in(pc.cast(table[user_field], pa.string()), value_set=pa.array(sorted(traces.ids)))
+                    matches += pc.sum(gone).as_py() or 0
+                    table = table.filter(pc.invert(pc.fill_null(gone, False)))
+                for number, field in enumerate(table.schema):
+                    if _holds_text(field.type):
+                        cells = table[field.name].to_pylist()
+                        clean = [traces.blank(cell) for cell in cells]
+                        changed = sum(a != b for a, b in zip(cells, clean, strict=True))
+                        if changed:
+                            matches += changed
+                            table = table.set_column(number, field, pa.array(clean, field.type))
+                if writer:
+                    writer.write_table(table)
+        finally:
+            if writer:
+                writer.close()
+    return matches
+
+
+def _holds_text(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_holds_text(kind.field(n).type) for n in range(kind.num_fields))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _holds_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+
+
+def _numpy(path: Path, target: Path | None, traces: Traces) -> int:
+    """Text arrays; the order and every other array stay."""
+    loaded = np.load(path, allow_pickle=False)
+    arrays = {"": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    matches = 0
+    for name, array in arrays.items():
+        if array.dtype.kind == "U":
+            mask = np.isin(array, sorted(traces.ids))
+            matches += int(mask.sum())
+            arrays[name] = np.where(mask, ERASED, array).astype(array.dtype) if mask.any() else array
+    if target and matches:
+        with target.open("wb") as stream:
+            np.save(stream, arrays[""]) if "" in arrays else np.savez(stream, **arrays)
+    return matches
+
+
+def _binary(path: Path, traces: Traces) -> int:
+    """Weights and graphs hold no ids; that is checked, and nothing is changed in them."""
+    probes = [form for found in traces.unmistakable for form in (found.encode(), found.encode("utf-32-le"))]
+    content = path.read_bytes()
+    return sum(content.count(probe) for probe in probes)
+
+
+class _output:
+    """`with _output(target, compression) as write`: writes bytes, or throws them away when there is no target."""
+
+    def __init__(self, target: Path | None, compression: str | None):
+        self.stream = pa.output_stream(str(target), compression=compression) if target else None
+
+    def __enter__(self) -> Callable[[bytes], object]:
+        return self.stream.write if self.stream else lambda line: None
+
+    def __exit__(self, *_) -> None:
+        if self.stream:
+            self.stream.close()

@@ -1,0 +1,38 @@
+"""Who was erased, and the barrier that keeps whatever was under way from bringing them back.
+
+Whoever writes user ids does so in a transaction that begins with `shield` and ends with `purge`: then an erasure either
+waits for its end, or has set its tombstone before and is seen by the purge.
+"""
+
+from ecomrec import database
+from ecomrec.errors import SettingsError
+from ecomrec.privacy import pseudonyms
+from ecomrec.settings import Settings
+
+BARRIER = "erasure"
+
+
+def bury(settings: Settings, users: list[str]) -> None:
+    """Sets the tombstones of `users` (pseudonyms), then waits for the end of every transaction that may not have seen them."""
+    with database.connect(settings.shop_dsn, application="ecomrec erase") as connection:
+        database.execute(connection, "privacy/tombstone", {"pseudonyms": users})
+    with database.connect(settings.shop_dsn, application="ecomrec erase") as connection:
+        database.lock(connection, BARRIER)
+
+
+def erased(settings: Settings) -> list[str]:
+    """The pseudonyms of all who were erased."""
+    with database.connect(settings.shop_dsn, application="ecomrec erased") as connection:
+        return [row["user_id"] for row in database.query(connection, "privacy/erased")]
+
+
+def shield(connection, keys: pseudonyms.Pseudonyms | None = None) -> None:
+    """From here to the end of the transaction an erasure waits. Raises SettingsError when the ids were made with `keys` and the key has changed since."""
+    database.lock_shared(connection, BARRIER)
+    if keys is not None and pseudonyms.remembered(connection) != keys.fingerprint():
+        raise SettingsError("the key of the user ids was changed while this ran", "run it again with the new ECOMREC_USER_KEY; nothing of it was kept")
+
+
+def purge(connection, table: str) -> int:
+    """Deletes from a table that this transaction has filled who has been erased; returns the rows."""
+    return database.execute(connection, "privacy/purge", table=table)

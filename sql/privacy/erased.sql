@@ -1,0 +1,1 @@
+SELECT user_id FROM ops.erased_users ORDER BY user_id

@@ -1,8 +1,9 @@
 """The corpus that the scrubbing is measured on: queries with personal data in them, and queries that only look so.
 
-Everything is made up: values are drawn at random and given right (or wrong) check digits. Two halves that share no
-sentence and, where a kind has several, no spelling: `development`, which the rules may be tuned on, and `held_out`, which is
-reported. `corpus(half)` gives the same list every time.
+Everything is made up: values are drawn at random and given right (or wrong) check digits. Two halves with sentences and
+spellings of their own: `development`, which the rules may be tuned on, and `held_out`, which is reported. A first held-out half
+(recall 0.967, precision 0.989) was opened to see what the rules missed and is part of `development` since then; the one of
+now was written before that. `corpus(half)` gives the same list every time.
 """
 
 import random
@@ -10,13 +11,14 @@ from dataclasses import dataclass
 
 HALVES = ("development", "held_out")
 SENTENCES = {  # around the datum; {} is where it stands
-    "development": ["{}", "{} ", "send to {}", "iphone 15 case {}", "{} running shoes 42", "where is my parcel {}", "发货到 {}", "我的{}退款", "red dress size 38 {}",
-                    "refund, {}", "pls contact: {}", "({})", "2 x usb cable 2m / {}", "call me: {} after 18:00"],
-    "held_out": ["{}", " {}", "deliver it to {} please", "samsung galaxy s24 {}", "{} coffee machine 1450w", "change my address {}", "收货人 {}", "{}在哪里", "lego 10497 {}",
-                 "invoice for {}", "my details - {}", "[{}]", "4 chairs + table; {}", "{} ring before 9:30"],
+    "development": ["{}", "{} ", " {}", "send to {}", "deliver it to {} please", "iphone 15 case {}", "samsung galaxy s24 {}", "{} running shoes 42", "{} coffee machine 1450w",
+                    "where is my parcel {}", "change my address {}", "发货到 {}", "收货人 {}", "我的{}退款", "{}在哪里", "red dress size 38 {}", "lego 10497 {}", "refund, {}",
+                    "invoice for {}", "pls contact: {}", "my details - {}", "({})", "[{}]", "2 x usb cable 2m / {}", "4 chairs + table; {}", "call me: {} after 18:00"],
+    "held_out": ["{}", "{}\n", "\t{}", "reach me on {} thx", "dyson v15 {}", "{} garden hose 25m", "forgot password {}", "gift card to {}", "联系人 {}", "请寄到{}谢谢", "退货 {} 质量问题",
+                 "black jeans w32 {}", "playmobil 71000 {}", "ok: {}", "delivery for {}!", "name & {}", "\"{}\"", "3 pairs of socks, {}", "ring: {} before noon"],
 }
-BARE = {"development": ["{}", "buy {}", "{} black", "{} 价格", "spare part {}", "cheap {} offer"],
-        "held_out": ["{}", "{} review", "need {} today", "有没有 {}", "{} compatible", "2 pieces {}"]}
+BARE = {"development": ["{}", "buy {}", "{} black", "{} 价格", "spare part {}", "cheap {} offer", "{} review", "need {} today", "有没有 {}", "{} compatible", "2 pieces {}"],
+        "held_out": ["{}", "{} used", "where to get {}", "{} 多少钱", "original {}", "{} for sale", "3 x {}", "{}?"]}
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,18 @@ class Case:
 def corpus(half: str) -> list[Case]:
     """The cases of one half: at least 200 positives and 200 look-alikes, no two alike."""
     source, cases = random.Random(f"ecomrec pii {half}"), {}
-    for kind, tag, count, spellings in POSITIVES:
-        mine = _half(spellings, half)
-        for number in range(count):
-            value, sentence = mine[number % len(mine)](source), source.choice(SENTENCES[half])
-            if sentence.startswith("call me") and tag != "<phone>":
+    for kind, tag, count, spellings in POSITIVES[half]:
+        for number in range(count * (2 if half == "development" else 1)):
+            value, sentence = spellings[number % len(spellings)](source), source.choice(SENTENCES[half])
+            if sentence.startswith(("call me", "ring")) and tag != "<phone>":
                 sentence = "{}"
             cue, value = value if isinstance(value, tuple) else ("", value)
             cases[sentence.format(cue + value)] = Case(sentence.format(cue + value), sentence.format(cue + tag), kind)
-    for kind, count, spellings in LOOKALIKES:
-        mine = _half(spellings, half)
-        for number in range(count):
-            text = source.choice(BARE[half]).format(mine[number % len(mine)](source))
+    for kind, count, spellings in LOOKALIKES[half]:
+        for number in range(count * (2 if half == "development" else 1)):
+            text = source.choice(BARE[half]).format(spellings[number % len(spellings)](source))
             cases[text] = Case(text, text, kind)
     return list(cases.values())
-
-
-def _half(spellings: list, half: str) -> list:
-    return spellings if len(spellings) == 1 else spellings[HALVES.index(half)::2]
 
 
 # -- drawing -------------------------------------------------------------------------------------------------------------
@@ -156,8 +152,24 @@ def email(pattern: str):
     return lambda r: pattern.format(name=r.choice(names), host=r.choice(hosts))
 
 
+def nie(r) -> str:
+    lead, number = r.randrange(3), r.randrange(1_000_000, 9_999_999)
+    return f"{'XYZ'[lead]}{number}{'TRWAGMYFPDXBNJZSQVHLCKE'[int(f'{lead}{number}') % 23]}"
+
+
+def nir(r) -> str:
+    body = f"{r.choice('12')}{r.randrange(40, 99)}{r.randrange(1, 13):02}{r.randrange(10, 95)}{r.randrange(1, 999):03}{r.randrange(1, 999):03}"
+    return cut(f"{body}{97 - int(body) % 97:02}", (1, 2, 2, 2, 3, 3), " ")
+
+
+def hkid(r) -> str:
+    letter, number = r.choice("ABCDEGHKPRSVYZ"), f"{r.randrange(1_000_000):06}"
+    rest = (36 * 9 + int(letter, 36) * 8 + sum(int(c) * w for c, w in zip(number, range(7, 1, -1), strict=True))) % 11
+    return f"{letter}{number}({'0A987654321'[rest] if rest else '0'})"
+
+
 CN_MOBILE = {"M": "3456789"}
-POSITIVES = [  # kind, tag, cases in each half, spellings
+POSITIVES = {"development": [  # kind, tag, cases, spellings
     ("e-mail", "<email>", 48, [email("{name}@{host}"), email("{name}@{host}"), wide(lambda r: f"user{r.randrange(999)}@qq.com"), email("{name}@{host}"),
                                lambda r: f"kate{r.randrange(99)} @ gmail.com", lambda r: f"sam{r.randrange(99)}＠example.com",
                                lambda r: f"joe{r.randrange(99)} (at) example.com", lambda r: f"ann{r.randrange(99)} [at] example.org",
@@ -184,8 +196,35 @@ POSITIVES = [  # kind, tag, cases in each half, spellings
                             iban("NL", "ABNA", 10, False, lower=True), iban("NL", "RABO", 10, True, lower=True)]),
     ("ID, other", "<id>", 24, [shape("123-4#-§###"), shape("4§#-§#-§###"), shape("52# 1# §###"), shape("078-05-§###"), shape("AB######C"), shape("JG ## ## ## A"), cued("ssn ", shape("21######§")),
                                cued("social security ", shape("31######§")), cpf, cpf, dni, dni, one("RSSMRA85T10A562S", "BNCLRA90A41H501X"), one("VRDGPP13R10B293P", "RSSMRA80A01H501U")]),
-]
-LOOKALIKES = [  # kind, cases in each half, spellings
+], "held_out": [
+    ("e-mail", "<email>", 48, [email("{name}@{host}"), email("{name}@{host}"), email("{name}@{host}"), email("{name}@{host}"), email("{name}@{host}"),
+                               wide(lambda r: f"wang{r.randrange(99)}@163.com"), lambda r: f"Info{r.randrange(99)}@bücher.example", lambda r: f"first_last{r.randrange(99)}@a.b-c.io",
+                               lambda r: f"lena{r.randrange(99)}(at)example.net", lambda r: f"max{r.randrange(99)} [at] example [dot] com", lambda r: f"pia{r.randrange(99)} at yahoo dot de",
+                               lambda r: f"{r.randrange(10**8, 10**9)}@QQ.com"]),
+    ("phone +", "<phone>", 34, [shape("+861M#########", **CN_MOBILE), shape("+86 1M#-####-####", **CN_MOBILE), shape("+1 ~12 ~5#-####"), shape("+1.~03.~5#.####"), shape("+1~0~~5#####1"),
+                                shape("+442079######"), shape("+44 7911 ######"), shape("+49 (0)89 ########"), shape("+49 170 #######"), shape("+336########"), shape("+34 6## ### ###"),
+                                shape("+39 347 ### ####"), shape("+31 6 ########"), shape("+886 912 ### ###"), shape("+82 10-####-####"), shape("+91 98### #####"), shape("+55 11 9####-####"),
+                                shape("+61 4## ### ###"), shape("0033 6 ## ## ## ##"), shape("001 ~12 ~5# ####"), wide(shape("+86 1M# #### ####", **CN_MOBILE)), shape("+43 664 #######"), shape("+41 79 ### ## ##")]),
+    ("phone, Chinese mobile", "<phone>", 32, [shape("1M#########", **CN_MOBILE), shape("1M#########", **CN_MOBILE), shape("1M# ########", **CN_MOBILE), shape("1M#-########", **CN_MOBILE),
+                                              shape("1M# #### ####", **CN_MOBILE), shape("1M#-####-####", **CN_MOBILE), shape("86 1M# #### ####", **CN_MOBILE), wide(shape("1M# #### ####", **CN_MOBILE)),
+                                              shape("1M##### ####", **CN_MOBILE)]),
+    ("phone, Chinese landline", "<phone>", 16, [shape("010 6#######"), shape("(021) 5#######"), shape("0755 8#######"), shape("0571-8######"), shape("020-8#######"), shape("(0512)6#######"),
+                                                shape("0532-8#######-80##"), shape("010-6###-####")]),
+    ("phone, national", "<phone>", 52, [shape("(~12)~5#-####"), shape("~12 ~5# ####"), shape("1 (~03) ~5#-####"), shape("1.~12.~5#.####"), shape("~03-~5#-####"), shape("0207 9## ####"),
+                                        shape("0121 49# ####"), shape("(020) 79## ####"), shape("07700 9## ###"), shape("07700######"), shape("01 4# ## ## ##"), shape("06-##-##-##-##"),
+                                        shape("089/1######"), shape("0171-1######"), shape("040 1######"), shape("0664 1######"), shape("079 1## ## ##"), shape("06-1#######"), shape("0412 ### ###"),
+                                        shape("(02) 93## 4###"), shape("03-1###-5###"), shape("080-####-####"), shape("02-312-####"), shape("8-916-###-##-##"), shape("8(916)###-##-##"),
+                                        shape("(21) 98###-####"), cued("cell ", shape("~03555####")), cued("Tel.: ", shape("91## ####")), cued("电话", shape("62######")), cued("my number is ", shape("987#####"))]),
+    ("card", "<card>", 40, [card(("4",), 16, (4, 4, 4, 4), "-"), card(("4",), 16), card(("4",), 16, (4, 4, 4, 4)), card(("34", "37"), 15, (4, 6, 5), "-"), card(("51", "53", "55"), 16), card(("52",), 16, (4, 4, 4, 4)),
+                            card(("62",), 19, (4, 4, 4, 4)), card(("6217",), 19), card(("62",), 16), card(("2300", "2500"), 16), card(("6011",), 16, (4, 4, 4, 4)), card(("3530",), 16, (4, 4, 4, 4)), card(("30", "36"), 14, (4, 6, 4)),
+                            card(("6759",), 16), wide(card(("55",), 16, (4, 4, 4, 4), "-")), card(("4",), 16, (4, 4, 4, 4), ".")]),
+    ("Chinese ID", "<id>", 20, [chinese_id(), chinese_id(), chinese_id((6, 8)), wide(chinese_id(lower=True)), chinese_id((6, 4, 4)), cued("身份证号", shape("11010190030788#"))]),
+    ("IBAN", "<iban>", 18, [iban("AT", "", 16, True), iban("CH", "", 17, False), iban("IT", "X", 22, True), iban("BE", "", 12, True), iban("PL", "", 24, False), iban("DE", "", 18, True, lower=True),
+                            iban("SE", "", 20, False), iban("IE", "AIBK", 14, True)]),
+    ("ID, other", "<id>", 30, [shape("21#-4#-§###"), shape("43# 2# §###"), shape("CE######D"), shape("AB ###### C"), shape("PA######B"), cpf, dni, nie, nir, hkid, shape("85071#-1######"),
+                               one("MRTMTT91D08F205J", "FRRLCU75B45H501Q"), cued("passport ", shape("E1#######")), cued("passport no. ", shape("X1######")), cued("护照号码：", shape("E1#######"))]),
+]}
+LOOKALIKES = {"development": [  # kind, cases, spellings
     ("EAN and ISBN", 40, [gtin(13, "5"), gtin(13, "6"), gtin(13, "4"), gtin(13, "9"), gtin(12), gtin(8), gtin(14, "1"), gtin(14, "0"), isbn10, lambda r: cut(gtin(13, "9")(r), (3, 1, 4, 4), "-"),
                           lambda r: "EAN " + gtin(13)(r), lambda r: "barcode " + gtin(12)(r)]),
     ("order number", 40, [shape("20241105######"), shape("2025#####-####"), shape("#10####"), shape("order 10########"), shape("订单号 28##########"), shape("订单 131########"),
@@ -204,4 +243,21 @@ LOOKALIKES = [  # kind, cases in each half, spellings
                                     shape("000-12-34##"), shape("666-12-34##"), shape("DE12 3456 78")]),
     ("an @ without an address", 16, [one("@home decor", "follow @nike.official"), one("cake @ 50% off", "nike @ adidas"), shape("2 @ 5.9#"), shape("shirt@size m #"), one("email template book", "e-mail marketing for dummies"),
                                      one("dot to dot book", "look at me doll"), one("@", "a@b"), one("meet @ 10.30am", "10k@8.5mm")]),
-]
+], "held_out": [
+    ("EAN and ISBN", 40, [gtin(13, "4"), gtin(13, "3"), gtin(13, "8"), gtin(13, "6"), lambda r: cut(gtin(13, "4")(r), (1, 6, 6), " "), lambda r: cut(gtin(12, "0")(r), (1, 5, 5, 1), " "),
+                          shape("978-3-16-1#8410-0"), shape("3-16-1484##-0"), gtin(14, "2"), gtin(8, "4"), lambda r: "ean: " + gtin(13)(r), lambda r: "UPC " + gtin(12)(r), shape("ISSN 0378-5#55"), isbn10]),
+    ("order number", 44, [shape("702-#######-#######"), shape("12-#####-#####"), shape("17###############3"), shape("33#############5"), shape("2###########"), shape("#1001#"), shape("WO20241105###"),
+                          shape("JJD00##############"), shape("order no. ~03555####"), shape("Bestellnummer 1#######"), shape("订单编号：139########"), shape("003404341##########"), shape("Rechnung 2024-1####"),
+                          shape("order #20##-##-####"), card(("4",), 16, (4, 4, 4, 4), good=False), card(("55",), 16, good=False)]),
+    ("model and part number", 50, [one("NH-D15 chromax", "Canon 5D 0570C002", "Festool 577322 204"), shape("2 608 9## ###"), one("DHP486Z 18V 5.0Ah", "LTN156AT39-401", "i7-14700K 5.6GHz"), shape("1K0 615 3## AA"),
+                                   shape("A 213 905 2# 00"), shape("SKF 62##-2RSH"), shape("CS-M8100-12 10-5#"), shape("305XL 3YM62AE 2##"), shape("GU10 230V 40##K 345lm"), shape("DDR4 3200 2x16 CL1#"), shape("5Q0 407 1#1 A"),
+                                   shape("5PK17## 6PK18##"), shape("NGK 96588 ILZKR7#"), shape("06J 115 403 Q 1.8 2.0"), shape("Revell 0399# 1:72"), shape("Fischer 555 11#"), shape("3M 7502 6035 50#"), shape("81-0#-4567"),
+                                   shape("MX-5 2015-2023 NB12"), shape("BP-511 1390mah 7.4v"), shape("15-eg0###nr")]),
+    ("size and quantity", 32, [shape("42 43 44 45 46 4# 48"), shape("2400 x 1200 x 1#"), shape("10 12 14 16 18 2# mm"), shape("w32 l34 w33 l3#"), shape("a4 210x297 80g 5##"), shape("1/2 3/4 5/8 7/8 1#"), shape("0.5 0.8 1.0 1.2 1.#"),
+                               shape("6800 mah 7.4v 2#wh"), shape("size 128 134 140 146 15#"), shape("1000ml 500ml 250ml 1#ml"), shape("120 x 200 140 x 200 160 x 20#"), shape("800 1000 1200 14## lumen")]),
+    ("price and date", 28, [shape("2.499,00 € 1.99#,00 €"), shape("1,234,5## won"), shape("99.99 149.99 199.#9"), shape("$19.99 $29.#9"), shape("1299 - 15## eur"), shape("2024/11/05 10:3#"), shape("05-11-2024 0#-12-2024"),
+                            shape("2019-2024 2020-202#"), shape("11.11 12.12 618 202#"), shape("20.11.-2#.11.2025")]),
+    ("number of another kind", 32, [card(("35", "86"), 15), shape("10.10.1#.254 255.255.0.0"), shape("48.8583#0,2.294481"), shape("v12.0.1 build 2024.10.#1"), shape("A0:B1:C2:D3:E4:F#"), shape("17093664#####"), shape("12345678##"),
+                                    shape("00000##"), chinese_id((6, 8), good=False), iban("GB", "WEST", 14, True, good=False), shape("666-4#-§###"), shape("901-1#-§###"), shape("lot 1#######"), shape("9f8e7d6c5b4a39281#")]),
+    ("an @ without an address", 16, [one("coffee@work mug", "h@m leggings"), shape("3 @ $5#"), one("dots at home markers", "look at the stars"), one("@apple.official", "#@!"), shape("r@m 16gb ddr#"), one("email", "gift @ 5pm.")]),
+]}

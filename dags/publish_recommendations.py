@@ -1,12 +1,14 @@
 """Scores all users with the champion and publishes their lists and profiles, live in one instant.
 
 **Starts** when a day's `events` are loaded or a new `champion` is promoted, for that day; or by hand.
-**prepare** opens a publication and cuts the users into shards; **score** (one mapped task a shard) writes lists with a
-reason for each item; **profiles** describes each user; **audit** counts what is wrong; **publish** makes all tables live
-in one transaction and drops publications that are no longer kept. **Emits** the asset `recommendations`.
+**prepare** checks the shop's rules, opens a publication, takes its snapshot of the catalogue and cuts the users into
+shards; **related** fills what is alike, bought together and popular; **score** (one mapped task a shard) writes each
+user's lists with a reason for each item; **profiles** describes each user; **audit** counts what is wrong; **publish**
+makes all tables live in one transaction and drops publications that are no longer kept. **Emits** `recommendations`.
 
-Analysts read `analytics.user_recommendations` and `analytics.user_profiles`; they see the old publication until the
-last instant, then the new one. Before the first `train_models` there is no champion: the run is skipped.
+Analysts read `analytics.user_recommendations`, `analytics.user_lists` (all contexts), `analytics.user_profiles` and more;
+they see the old publication until the last instant, then the new one. A rule that cannot hold fails **prepare** and is
+named in its log. Before the first `train_models` there is no champion: the run is skipped.
 **Run again**: a killed task starts over in the same publication. **When red**: what was live stays live.
 """
 
@@ -21,12 +23,14 @@ def publish_recommendations():
     @task
     def prepare(**context) -> dict:
         from ecomrec.publication import open_publication
+        from ecomrec.recommend.shard import prepare
         from ecomrec.registry import champion
 
         found = champion(settings(), "recommender")
         if found is None:
             raise AirflowSkipException("no champion of the family 'recommender' yet: run train_models first")
         plan = open_publication(settings(), context["run_id"], day_of(context), f"recommender/{found['version']} ({found['kind']})")
+        prepare(settings(), plan, found["uri"])
         return {**plan, "model_uri": found["uri"]}
 
     @task
@@ -35,9 +39,15 @@ def publish_recommendations():
 
     @task(queue="gpu", pool="gpu", map_index_template="shard {{ task.op_kwargs['shard']['shard'] }}")
     def score(plan: dict, shard: dict) -> dict:
-        from ecomrec.recommend import score_shard
+        from ecomrec.recommend.shard import score_shard
 
         return score_shard(settings(), plan, shard, plan["model_uri"])
+
+    @task
+    def related(plan: dict) -> dict:
+        from ecomrec.recommend.related import build
+
+        return build(settings(), plan, plan["model_uri"])
 
     @task
     def profiles(plan: dict) -> dict:
@@ -62,7 +72,9 @@ def publish_recommendations():
 
     plan = prepare()
     audited = audit(plan)
-    [score.partial(plan=plan).expand(shard=shards(plan)), profiles(plan)] >> audited
+    scored = score.partial(plan=plan).expand(shard=shards(plan))
+    related(plan) >> scored
+    [scored, profiles(plan)] >> audited
     publish(plan, audited)
 
 

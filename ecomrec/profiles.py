@@ -14,7 +14,7 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
     name = partition("user_profiles", publication_id)
     with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection:
         tombstones.shield(connection)
-        database.execute(connection, "profiles/clear", partition=name)
+        database.execute(connection, "publish/clear", partition=name)
         users = database.execute(connection, "profiles/fill", {**window(settings, day), "publication_id": publication_id}, partition=name)
         users -= tombstones.purge(connection, name)
     return {"users": users, "seconds": round(time.monotonic() - started, 2)}

@@ -17,7 +17,8 @@ from ecomrec.settings import Settings
 
 # Every table of a publication, `recs.<name>`, partitioned by publication_id. A new one is a migration, its name here, and
 # the task that fills `partition(name, publication_id)` between open_publication and audit.
-TABLES = ("user_recommendations", "user_profiles")
+TABLES = ("user_recommendations", "user_profiles", "user_candidates", "served_items", "similar_items", "bought_together", "popular_items")
+USER_BYTES, EVENT_BYTES = 1000, 200  # of a shard in memory, with its copies (benchmarks/recommend.py measures them together)
 MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores")
 READER_PATIENCE = 10.0  # seconds; a statement needs milliseconds from its plan to its snapshot, then it may run for hours
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
@@ -45,13 +46,16 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
         [row] = database.query(connection, "publish/open", {"run_key": run_key, "day": day, "model_version": model_version})
         for table in TABLES:
             database.execute(connection, "publish/create_partition", row, table=f"recs.{table}", partition=partition(table, row["publication_id"]))
-        shards = database.query(connection, "publish/shards", {**window(settings, day), "shard_users": settings.shard_users})
+        cut = {"per_user": 1, "per_event": 0, "budget": settings.shard_users} if settings.shard_users else {
+            "per_user": USER_BYTES, "per_event": EVENT_BYTES, "budget": settings.shard_memory_mb * 1_000_000}
+        shards = database.query(connection, "publish/shards", {**window(settings, day), **cut})
     return {**row, "day": day, "model_version": model_version, "shards": shards}
 
 
 def audit(settings: Settings, publication_id: int, day: str) -> dict:
     """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live."""
-    names = {"recommendations": partition("user_recommendations", publication_id), "profiles": partition("user_profiles", publication_id)}
+    names = {name: partition(table, publication_id) for name, table in (("recommendations", "user_recommendations"), ("profiles", "user_profiles"),
+                                                                        ("served", "served_items"))}
     mine = {partition(table, publication_id) for table in TABLES}
     with database.connect(settings.shop_dsn, application="ecomrec audit") as connection:
         tombstones.shield(connection)

@@ -28,7 +28,7 @@ def build(settings, key="run-1", lists=None, model="recommender/1 (test)"):
     lists = {"ann": ["i1", "i2"], "bob": ["i2", "i1"]} if lists is None else lists
     with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
         for user, items in lists.items():
-            cursor.execute(f"INSERT INTO {publication.partition('user_recommendations', plan['publication_id'])} VALUES (%s, 0, %s, %s, %s, %s, %s, %s)",
+            cursor.execute(f"INSERT INTO {publication.partition('user_recommendations', plan['publication_id'])} VALUES (%s, 0, %s, %s, %s, %s::recs.reason[], %s, %s)",
                            (plan["publication_id"], user, items, [1.0 / (n + 1) for n in range(len(items))], ["popular"] * len(items), [""] * len(items),
                             plan["model_version"]))
     profiles.build(settings, plan["publication_id"], DAY)

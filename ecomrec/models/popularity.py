@@ -14,9 +14,18 @@ class Popularity:
     counts: np.ndarray    # float32 [I]
     item_vectors: np.ndarray | None = None
 
+    @property
+    def popularity(self) -> np.ndarray:
+        """float32 [I], as every model has it."""
+        return self.counts
+
+    def score(self, given: Histories, day: int) -> np.ndarray:
+        """The same for everyone, float32 [U, I]."""
+        return np.broadcast_to(self.counts, (len(given), len(self.counts)))
+
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `ecomrec.models.rank`."""
-        return rank(lambda block: np.broadcast_to(self.counts, (len(block), len(self.counts))), histories, self.counts, k, exclude_bought)
+        return rank(lambda block: self.score(block, day), histories, self.counts, k, exclude_bought)
 
 
 def count(item: np.ndarray, day: np.ndarray, weight: np.ndarray, until: int, days: int, items: int) -> np.ndarray:

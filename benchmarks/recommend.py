@@ -1,0 +1,203 @@
+"""A publication's lists from Postgres to Postgres, on a made-up shop: users a second, memory, and beside them bare peers.
+
+    python -m benchmarks.recommend [users] [items]
+
+The shop is synthetic (50 purchases a user, popularity falls with rank^-0.8) and so is the model: the real encoder, untrained, over
+real-sized tables. Speed does not depend on what the numbers are; quality is measured by the recommender's own benchmark.
+"""
+
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import figure, write
+from ecomrec import artifact, database
+from ecomrec.settings import Settings
+
+COMMAND = "python -m benchmarks.recommend"
+DAY, DAYS, LENGTH, DIM = date(2017, 3, 31), 30, 50, 64
+RULES = """
+candidates = 200
+reserve = 50
+[contexts.home]
+minimum = 10
+diversity = 0.1
+[[repeat]]
+category = "C01"
+again = "never"
+[[rules]]
+name = "no C02"
+do = "exclude"
+category = "C02"
+[[rules]]
+name = "B3 first"
+do = "boost"
+brand = "B3"
+strength = 0.5
+[[rules]]
+name = "five of a kind"
+do = "cap"
+per = "category"
+at_most = 5
+"""
+
+
+def make_model(folder: Path, items: int, seed: int = 1) -> Path:
+    """A sealed sequential model of the real size, untrained."""
+    import torch
+
+    from ecomrec import compress
+    from ecomrec.models.sequential import UserEncoder
+
+    random = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True)
+    axes = {name: {0: "users", 1: "baskets"} for name in ("vectors", "days", "states")}
+    compress.export(UserEncoder(DIM, 2, 1, 0.0).eval(), (torch.zeros(2, 3, DIM), torch.zeros(2, 3, dtype=torch.int64)), folder / "encoder.onnx",
+                    ["vectors", "days"], ["states"], axes)
+    popularity = np.arange(1, items + 1, dtype=np.float32) ** -0.8
+    np.savez(folder / "tables.npz", item_ids=np.array([f"i{n:06}" for n in range(items)]), table=random.normal(size=(items, DIM)).astype(np.float32) / 8,
+             bias=np.log(popularity), again=np.full(items, 2, dtype=np.float32), popularity=popularity)
+    vectors = random.normal(size=(items, DIM)).astype(np.float32)
+    np.save(folder / "item_vectors.npy", (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
+    (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 50, "half_life": 30.0, "repeat": 1.0, "scale": 20.0, "share": 0.3}))
+    artifact.write_manifest(folder, kind="sequential")
+    return folder
+
+
+def fill(settings: Settings, users: int, items: int, purchases: int = 50, seed: int = 1) -> float:
+    """The catalogue and the events, loaded by COPY day by day; returns seconds."""
+    started, random = time.monotonic(), np.random.default_rng(seed)
+    with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        rows = io.StringIO("".join(f"i{n:06},thing {n},C{n % 40:02}/S{n % 400:03},B{n % 97},{1 + n % 50},2017-01-01,{'false' if n % 50 == 7 else 'true'},2017-01-01\n" for n in range(items)))
+        database.copy_in(connection, "core.items", ("item_id", "title", "category", "brand", "price", "updated_at", "in_stock", "loaded_day"), rows)
+    share = np.cumsum(np.arange(1, items + 1) ** -0.8)
+    for back in range(DAYS):
+        day = DAY - timedelta(days=back)
+        rows = users * purchases // DAYS
+        user, item = random.integers(0, users, rows), np.searchsorted(share, random.random(rows) * share[-1])
+        if back == 0:
+            user[:min(users, rows)] = np.arange(min(users, rows))
+        text = io.StringIO("".join(f"{day},{n},{day} 12:00Z,u{u:07},purchase,i{i:06},1,1\n" for n, (u, i) in enumerate(zip(user.tolist(), item.tolist(), strict=True))))
+        with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+            name = f"core.events_{day:%Y%m%d}"
+            cursor.execute(f"CREATE TABLE {name} PARTITION OF core.events FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')")
+            database.copy_in(connection, name, ("event_day", "event_id", "event_time", "user_id", "event_type", "item_id", "price", "quantity"), text)
+    with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("ANALYZE core.events; ANALYZE core.items")
+    return time.monotonic() - started
+
+
+def score(arguments: tuple) -> dict:
+    """One mapped task, in a process of its own as under Airflow; adds its peak memory (MB)."""
+    from ecomrec.recommend.shard import score_shard
+
+    done = score_shard(*arguments)
+    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return {**done, "peak_mb": peak / 1000}
+
+
+def publish(settings: Settings, model: Path, key: str, workers: int = 2) -> dict:
+    """Prepare, related, score, profiles, audit, go live; returns seconds of each, peak memory and the plan."""
+    from ecomrec import profiles, publication
+    from ecomrec.recommend.related import build
+    from ecomrec.recommend.shard import prepare
+
+    seconds, at = {}, time.monotonic()
+
+    def lap(name: str) -> None:
+        nonlocal at
+        seconds[name], at = time.monotonic() - at, time.monotonic()
+        print(f"  {name}: {seconds[name]:.1f} s", flush=True)
+
+    plan = publication.open_publication(settings, key, DAY.isoformat(), "recommender/1 (benchmark)")
+    prepare(settings, plan, str(model))
+    lap("prepare")
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        done = list(pool.map(score, [(settings, plan, shard, str(model)) for shard in plan["shards"]]))
+    lap("score")
+    build(settings, plan, str(model))
+    lap("related")
+    profiles.build(settings, plan["publication_id"], plan["day"])
+    lap("profiles")
+    found = publication.audit(settings, plan["publication_id"], plan["day"])
+    lap("audit")
+    publication.go_live(settings, plan["publication_id"], found)
+    lap("go_live")
+    return {"seconds": seconds, "peak_mb": max(part["peak_mb"] for part in done), "users": sum(part["users"] for part in done), "plan": plan, "shards": len(done)}
+
+
+def faiss_alone(users: int, items: int) -> float:
+    """Users a second of bare faiss.IndexFlatIP on as many vectors of the same size, N = 200, all cores."""
+    import faiss
+
+    random = np.random.default_rng(2)
+    index = faiss.IndexFlatIP(DIM)
+    index.add(random.normal(size=(items, DIM)).astype(np.float32))
+    asked = random.normal(size=(min(users, 10_000), DIM)).astype(np.float32)
+    index.search(asked[:500], 200)
+    started = time.monotonic()
+    index.search(asked, 200)
+    return len(asked) / (time.monotonic() - started)
+
+
+def bare_copy(settings: Settings, plan: dict) -> dict:
+    """COPY of the very rows that were published into a table without keys: bytes of the table and seconds."""
+    from ecomrec.publication import partition
+
+    name = partition("user_recommendations", plan["publication_id"])
+    with tempfile.TemporaryFile() as spool, database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.copy_expert(f"COPY {name} TO STDOUT (FORMAT csv)", spool)
+        spool.seek(0)
+        cursor.execute(f"CREATE TABLE staging.bare AS SELECT * FROM {name} LIMIT 0")
+        started = time.monotonic()
+        cursor.copy_expert("COPY staging.bare FROM STDIN (FORMAT csv)", spool)
+        seconds = time.monotonic() - started
+        cursor.execute(f"SELECT pg_total_relation_size('{name}'), pg_total_relation_size('{partition('user_candidates', plan['publication_id'])}')")
+        lists, candidates = cursor.fetchone()
+        cursor.execute("DROP TABLE staging.bare")
+    return {"seconds": seconds, "list_bytes": lists, "candidate_bytes": candidates}
+
+
+def main(users: int, items: int) -> None:
+    """Measures and writes results/recommend.json."""
+    from ecomrec.migrations import migrate
+    from ecomrec.runtime import postgres
+
+    home = Path(os.environ.get("BENCH_HOME") or tempfile.mkdtemp(prefix="ecomrec-bench-"))
+    (home / "rules.toml").write_text(RULES)
+    settings = Settings(_env_file=None, home=home, list_length=LENGTH, threads=1, rules=home / "rules.toml")
+    postgres.start(settings)
+    try:
+        migrate(settings.shop_dsn)
+        print(f"filling {users:,} users x {items:,} items", flush=True)
+        print(f"  {fill(settings, users, items):.1f} s", flush=True)
+        model = make_model(home / "model", items)
+        done = publish(settings, model, "first")
+        alone, copied = faiss_alone(users, items), bare_copy(settings, done["plan"])
+        rate = done["users"] / done["seconds"]["score"]
+        cases = {"users_per_s": figure(rate, "users/s"), "peak_mb_per_task": figure(done["peak_mb"], "MB"), "faiss_users_per_s": figure(alone, "users/s"),
+                 "ratio_to_faiss": figure(rate / alone, "x"), "bytes_per_user": figure(copied["list_bytes"] / done["users"], "bytes"),
+                 "candidate_bytes_per_user": figure(copied["candidate_bytes"] / done["users"], "bytes"), "bare_copy_s": figure(copied["seconds"], "s"),
+                 **{f"{name}_s": figure(value, "s") for name, value in done["seconds"].items()}}
+        print(json.dumps({name: case["value"] for name, case in cases.items()}, indent=1))
+        if "BENCH_TRY" not in os.environ:
+            print(write("recommend", f"{COMMAND} {users} {items}", {f"{users}x{items}": cases}))
+    finally:
+        postgres.stop(settings)
+        if "BENCH_HOME" not in os.environ:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(*(int(number) for number in (sys.argv[1:3] or ("100000", "50000"))))

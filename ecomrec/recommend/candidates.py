@@ -1,0 +1,188 @@
+"""What each user's lists are chosen from: the best items that they never bought, the best that they did, and what rules ask for.
+
+Both parts are complete down to their last score, which is what makes a list built from them the list that the whole catalogue
+would give. Rows of a block are handled at once.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ecomrec.models import Histories
+from ecomrec.recommend.catalogue import Catalogue
+from ecomrec.recommend.histories import Shard, taken
+from ecomrec.recommend.policy import BOUGHT, SEEN, Policy, blocked, waiting
+from ecomrec.recommend.topn import top
+
+NOTHING = np.float32(-np.inf)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Columns: `others` best never bought, `bought` best of those bought, then extras; -1 with -inf where there is none."""
+
+    items: np.ndarray   # int32 [U, W]
+    scores: np.ndarray  # float32 [U, W]
+    others: int
+    bought: int
+
+    @property
+    def own(self) -> np.ndarray:
+        """bool [W]: the columns of items that the user has bought. Extras are never among them: they are taken after both."""
+        return (np.arange(self.items.shape[1]) >= self.others) & (np.arange(self.items.shape[1]) < self.others + self.bought)
+
+
+def joined(parts: list[Candidates]) -> Candidates:
+    """The candidates of consecutive blocks as one."""
+    if len(parts) == 1:
+        return parts[0]
+    own = max(part.bought for part in parts)
+    rest = max(part.items.shape[1] - part.others - part.bought for part in parts)
+
+    def padded(array: np.ndarray, part: Candidates, empty) -> np.ndarray:
+        middle = part.others + part.bought
+        wide = np.full((len(array), part.others + own + rest), empty, dtype=array.dtype)
+        wide[:, :middle] = array[:, :middle]
+        wide[:, part.others + own:part.others + own + array.shape[1] - middle] = array[:, middle:]
+        return wide
+
+    return Candidates(np.concatenate([padded(part.items, part, -1) for part in parts]), np.concatenate([padded(part.scores, part, NOTHING) for part in parts]),
+                      parts[0].others, own)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What rules need to know of the users of a block."""
+
+    segments: np.ndarray            # str [U]
+    seen: Histories | None = None   # what they saw, where a rule asks
+    together: object = None         # sparse [I, I]: how strongly items are bought together
+
+    def slice(self, first: int, last: int) -> "Known":
+        return Known(self.segments[first:last], self.seen.users(first, last) if self.seen else None, self.together)
+
+    def take(self, rows: np.ndarray) -> "Known":
+        return Known(self.segments[rows], taken(self.seen, rows) if self.seen else None, self.together)
+
+
+def score(model, histories: Histories, day: int) -> np.ndarray:
+    """Scores of all of the model's items, float32 [U, known], for the caller to write to.
+
+    A user without history gets the model's popularity. A model without `score` is asked for its whole ranking.
+    """
+    if hasattr(model, "score"):
+        values = np.require(model.score(histories, day), np.float32, ["WRITEABLE"])
+        fresh = np.diff(histories.offsets) == 0
+        if fresh.any():
+            values[fresh] = model.popularity
+        return values
+    items, scores = model.recommend(histories, day, len(model.item_ids), False)
+    values = np.empty(items.shape, dtype=np.float32)
+    np.put_along_axis(values, items, scores, axis=1)
+    return values
+
+
+def choose(values: np.ndarray, block: Shard, known: Known, policy: Policy, catalogue: Catalogue) -> tuple[Candidates, dict[str, np.ndarray]]:
+    """The candidates of a block from scores [U, I], which are overwritten; and for each hard rule the best score that it took away, [U]."""
+    size = policy.rules.candidates
+    lost = close(values, block, known, policy)
+    user, item = block.owned.owners(), block.owned.items
+    own_items, own_scores = _best_of_rows(user, item, values[user, item], len(block), size)
+    values[user, item] = NOTHING
+    items, scores = top(values, size)
+    extra = [columns for columns in _wanted(policy, catalogue) if len(columns)]
+    parts = [(items, scores), (own_items, own_scores)]
+    for columns in extra:
+        found, worth = top(values[:, columns], min(size // 2, len(columns)))
+        parts.append(_unless_there(np.where(found >= 0, columns[found], -1).astype(np.int32), worth, parts))
+    if known.together is not None:
+        parts.append(_unless_there(*_goes_with(values, block, known.together, size // 2), parts))
+    whole = Candidates(np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts], axis=1),
+                       items.shape[1], own_items.shape[1])
+    return whole, lost
+
+
+def close(values: np.ndarray, block: Shard, known: Known, policy: Policy) -> dict[str, np.ndarray]:
+    """Puts -inf wherever a hard rule forbids; returns for each of them the best score that it took from each user, [U]."""
+    lost = {}
+    for name, gone in policy.hidden:
+        lost[name] = values[:, gone].max(axis=1, initial=NOTHING)
+    for name, segments, gone in policy.segment_rules:
+        rows = np.flatnonzero(np.isin(known.segments, list(segments)))
+        lost[name] = np.full(len(block), NOTHING)
+        if len(rows):
+            lost[name][rows] = values[np.ix_(rows, np.flatnonzero(gone))].max(axis=1, initial=NOTHING)
+    values += policy.forbidden  # one pass over the block; picking out columns would take several
+    for segment, mask in policy.segments.items():
+        rows = np.flatnonzero(known.segments == segment)
+        if len(rows):
+            values[np.ix_(rows, np.flatnonzero(~mask))] = NOTHING
+    for name, waits, given in ((BOUGHT, policy.after_bought, block.histories), (SEEN, policy.after_seen, known.seen)):
+        if given is not None and waits.any():
+            user, item = waiting(policy, given, waits)
+            lost[name] = np.full(len(block), NOTHING)
+            np.maximum.at(lost[name], user, values[user, item])
+            values[user, item] = NOTHING
+    for name, rows, shown in blocked(policy, block.histories):
+        lost[name] = np.full(len(block), NOTHING)
+        if len(rows):
+            place = np.ix_(rows, np.flatnonzero(shown))
+            lost[name][rows] = values[place].max(axis=1, initial=NOTHING)
+            values[place] = NOTHING
+    return lost
+
+
+def _wanted(policy: Policy, catalogue: Catalogue) -> list[np.ndarray]:
+    """Columns whose best must be candidates whatever they score: boosted, pinned, of a context's own range, new where new is drawn."""
+    groups = [mask for _, mask in policy.boosted] + list(policy.contexts.values())
+    groups += [np.arange(len(catalogue)) == item for _, item in policy.pins]
+    if any(context.explore for context in policy.rules.contexts.values()):
+        groups.append(catalogue.fresh)
+    return [np.flatnonzero(mask & policy.allowed) for mask in groups]
+
+
+def _best_of_rows(user: np.ndarray, item: np.ndarray, worth: np.ndarray, users: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The best `size` of each user's own pairs as padded arrays [users, w], best first, ties to the smaller item."""
+    keep = worth > NOTHING
+    user, item, worth = user[keep], item[keep], worth[keep]
+    order = np.lexsort((item, -worth, user))
+    user, item, worth = user[order], item[order], worth[order]
+    counts = np.bincount(user, minlength=users)
+    place = np.arange(len(user)) - np.repeat(np.cumsum(counts) - counts, counts)
+    near = place < size
+    width = int(min(counts.max(initial=0), size))
+    items, scores = np.full((users, width), -1, dtype=np.int32), np.full((users, width), NOTHING)
+    items[user[near], place[near]], scores[user[near], place[near]] = item[near], worth[near]
+    return items, scores
+
+
+def _goes_with(values: np.ndarray, block: Shard, together, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The items most often bought with what the user bought last, with their own scores; [U, size]."""
+    strength = last_basket(block.histories, together.shape[0]) @ together
+    user = np.repeat(np.arange(len(block)), np.diff(strength.indptr))
+    found, _ = _best_of_rows(user, strength.indices, strength.data.astype(np.float32), len(block), size)
+    worth = np.where(found >= 0, np.take_along_axis(values, np.maximum(found, 0), axis=1), NOTHING)
+    return np.where(worth > NOTHING, found, -1).astype(np.int32), worth
+
+
+def last_basket(given: Histories, items: int):
+    """What each user bought on the last day that they bought something, sparse 0/1 [U, items]."""
+    from scipy import sparse
+
+    sizes = np.diff(given.offsets)
+    user = np.repeat(np.arange(len(given)), sizes)
+    last = np.zeros(len(given), dtype=given.days.dtype)
+    last[sizes > 0] = np.maximum.reduceat(given.days, given.offsets[:-1][sizes > 0]) if len(given.days) else 0
+    rows = given.days == last[user]
+    matrix = sparse.csr_matrix((np.ones(rows.sum(), dtype=np.float32), (user[rows], given.items[rows])), shape=(len(given), items))
+    matrix.data[:] = 1
+    return matrix
+
+
+def _unless_there(items: np.ndarray, scores: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """`items` without those that an earlier part has already."""
+    before = np.concatenate([part[0] for part in parts], axis=1)
+    stride = np.int64(max(int(before.max(initial=0)), int(items.max(initial=0))) + 2)
+    rows = np.arange(len(items), dtype=np.int64)[:, None] * stride
+    there = np.isin(items + 1 + rows, before + 1 + rows) & (items >= 0)
+    return np.where(there, -1, items).astype(np.int32), np.where(there, NOTHING, scores)

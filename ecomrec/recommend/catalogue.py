@@ -1,0 +1,138 @@
+"""The serving catalogue: every item that may be recommended, as arrays. The model's items first, then products too new for it.
+
+A new product has no place in the model yet. Its score for a user is the mean of the user's scores of the known products that
+its text is nearest to, weighted by cosine (docs/decisions/0042).
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from ecomrec import database
+from ecomrec.errors import AuditFailed
+from ecomrec.publication import partition
+from ecomrec.recommend.histories import copy_out
+from ecomrec.settings import Settings
+
+NEIGHBOURS = 10
+TYPES = {"item_id": pa.string(), "category": pa.string(), "brand": pa.string(), "price": pa.float64(), "available": pa.int8(), "fresh": pa.int8(),
+         "tags": pa.string(), "campaign": pa.string(), "vector": pa.string()}
+Encode = Callable[[list[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Row i is the model's item i; rows from `known` on are new products, in the order of their ids."""
+
+    ids: np.ndarray          # str [I]
+    known: int               # items that the model has learned
+    available: np.ndarray    # bool [I]
+    categories: np.ndarray   # str [C], paths
+    category: np.ndarray     # int32 [I], index into categories
+    brands: np.ndarray       # str [B]
+    brand: np.ndarray        # int32 [I], -1 without one
+    price: np.ndarray        # float64 [I], NaN when the catalogue names none
+    tags: dict[str, np.ndarray]       # tag -> bool [I]
+    campaigns: dict[str, np.ndarray]  # campaign -> bool [I]
+    fresh: np.ndarray        # bool [I], appeared within the last `new_item_days`
+    vectors: np.ndarray | None        # float32 [I, d], length 1
+    borrowed: sparse.csc_matrix       # float32 [known, I - known]: which known scores a new product's score is the mean of
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def literals(self) -> pa.Array:
+        """Each id as an element of a Postgres array literal."""
+        return pa.array('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in self.ids.tolist())
+
+    @cached_property
+    def top_category(self) -> np.ndarray:
+        """First level of each item's category, int32 [I]."""
+        return np.unique([path.split("/")[0] for path in self.categories.tolist()], return_inverse=True)[1].astype(np.int32)[self.category]
+
+    def below(self, path: str) -> np.ndarray:
+        """bool [I]: the items of category `path` and of everything below it."""
+        names = self.categories
+        return ((names == path) | np.char.startswith(names, path + "/"))[self.category]
+
+    def scores(self, known: np.ndarray) -> np.ndarray:
+        """Scores of the whole catalogue, float32 [U, I], from those of the model's items [U, known]."""
+        if len(self) == self.known:
+            return known
+        return np.concatenate((known, np.asarray(known @ self.borrowed, dtype=np.float32)), axis=1)
+
+
+def snapshot(connection, settings: Settings, model, publication_id: int, day: str, encode: Encode | None = None) -> dict:
+    """Writes the catalogue as it is now into recs.served_items of this publication; returns items, available and new ones.
+
+    `encode` turns the texts of new products into unit vectors of the space of `model.item_vectors`; by default the settings' encoder.
+    """
+    target = partition("served_items", publication_id)
+    database.execute(connection, "publish/clear", partition=target)
+    database.execute(connection, "recommend/snapshot", {
+        "publication_id": publication_id, "day": day, "item_ids": model.item_ids.tolist(), "new_item_days": settings.new_item_days,
+        "new_items": model.item_vectors is not None}, partition=target)
+    new = database.query(connection, "recommend/new_items", {"known": len(model.item_ids)}, partition=target)
+    if new:
+        vectors = (encode or _encoder(settings))([" ".join((row["title"], row["category"], row["brand"])) for row in new])
+        for row, vector in zip(new, vectors, strict=True):
+            database.execute(connection, "recommend/set_vector", {"number": row["number"], "vector": str(vector.tolist())}, partition=target)
+    return {"items": len(model.item_ids) + len(new), "new": len(new)}
+
+
+def read(connection, model, publication_id: int) -> Catalogue:
+    """The catalogue that this publication's snapshot holds."""
+    rows = copy_out(connection, "recommend/served", {}, TYPES, partition=partition("served_items", publication_id))
+    known, ids = len(model.item_ids), rows["item_id"].to_numpy(zero_copy_only=False).astype(str)
+    if ids[:known].tolist() != model.item_ids.tolist():
+        raise AuditFailed(f"publication {publication_id} was prepared for another model", "run its DAG again from the task prepare")
+    categories, category = np.unique(rows["category"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    brands, brand = np.unique(rows["brand"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    vectors, borrowed = model.item_vectors, sparse.csc_matrix((known, len(ids) - known), dtype=np.float32)
+    if len(ids) > known:
+        new = np.array([json.loads(text) for text in rows["vector"][known:].to_pylist()], dtype=np.float32)
+        borrowed, vectors = neighbours(vectors, new), np.concatenate((vectors, new))
+    return Catalogue(ids=ids, known=known, available=rows["available"].to_numpy().astype(bool), categories=categories,
+                     category=category.astype(np.int32), brands=brands, brand=np.where(brands[brand] == "", -1, brand).astype(np.int32),
+                     price=rows["price"].to_numpy(), tags=_tags(rows["tags"]),
+                     campaigns=_masks([[name] if name else [] for name in rows["campaign"].to_pylist()]),
+                     fresh=rows["fresh"].to_numpy().astype(bool), vectors=vectors, borrowed=borrowed)
+
+
+def neighbours(known: np.ndarray, new: np.ndarray) -> sparse.csc_matrix:
+    """float32 [known, new]: the cosines of each new vector's nearest known ones, summing to 1 in each column."""
+    count = min(NEIGHBOURS, len(known))
+    cosine = np.maximum(new @ known.T, 1e-6)
+    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
+    weights = np.take_along_axis(cosine, nearest, axis=1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return sparse.csc_matrix((weights.ravel(), nearest.ravel(), np.arange(len(new) + 1) * count), shape=(len(known), len(new)), dtype=np.float32)
+
+
+def _encoder(settings: Settings) -> Encode:
+    def encode(texts: list[str]) -> np.ndarray:
+        from ecomrec.recommender import recipe
+        from ecomrec.text import encode as encode_texts
+
+        return encode_texts([text.lower() for text in texts], settings.encoder, recipe()["text"]["max_length"])
+    return encode
+
+
+def _tags(column: pa.ChunkedArray) -> dict[str, np.ndarray]:
+    found = column.combine_chunks().dictionary_encode()
+    parsed = [json.loads(text) for text in found.dictionary.to_pylist()]
+    return _masks([parsed[code] for code in found.indices.to_pylist()])
+
+
+def _masks(names: list[list[str]]) -> dict[str, np.ndarray]:
+    masks: dict[str, np.ndarray] = {}
+    for row, each in enumerate(names):
+        for name in each:
+            masks.setdefault(name, np.zeros(len(names), dtype=bool))[row] = True
+    return masks

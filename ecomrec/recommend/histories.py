@@ -1,0 +1,126 @@
+"""What a shard's users bought, from Postgres by COPY through Arrow: no Python object per event or user."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from ecomrec import database
+from ecomrec.models import Histories
+
+EPOCH = date(1970, 1, 1)  # day 0 of the models' day numbers
+TEXT = pa.dictionary(pa.int32(), pa.string())  # each distinct id is decoded once
+
+
+@dataclass(frozen=True)
+class Owned:
+    """What each user bought at all, each item once, ascending: user u has rows offsets[u]:offsets[u+1]."""
+
+    offsets: np.ndarray  # int64 [U+1]
+    items: np.ndarray    # int32 [n]
+    times: np.ndarray    # int32 [n], how often
+
+    def slice(self, first: int, last: int) -> "Owned":
+        """The users first … last-1."""
+        rows = slice(int(self.offsets[first]), int(self.offsets[last]))
+        return Owned(self.offsets[first:last + 1] - self.offsets[first], self.items[rows], self.times[rows])
+
+    def owners(self) -> np.ndarray:
+        """The user's place of each row, int64 [n]."""
+        return np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Users of a shard in the order of their ids, and what each of them bought of the serving items."""
+
+    users: np.ndarray      # str [U]
+    histories: Histories   # items index the serving catalogue, which begins with the model's items
+    owned: Owned
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def slice(self, first: int, last: int) -> "Shard":
+        """The users first … last-1."""
+        return Shard(self.users[first:last], self.histories.users(first, last), self.owned.slice(first, last))
+
+    def take(self, chosen: np.ndarray) -> "Shard":
+        """The users at the places `chosen`."""
+        return shard(self.users[chosen], taken(self.histories, chosen))
+
+    def known(self, items: int) -> Histories:
+        """The histories without purchases of items >= `items`, which the model has never seen."""
+        given = self.histories
+        keep = given.items < items
+        if keep.all():
+            return given
+        owners = np.repeat(np.arange(len(self)), np.diff(given.offsets))
+        sizes = np.bincount(owners[keep], minlength=len(self))
+        return replace(given, offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), items=given.items[keep], days=given.days[keep],
+                       times=given.times[keep], weights=given.weights[keep])
+
+
+def shard(users: np.ndarray, histories: Histories) -> Shard:
+    """The shard of these users with these histories."""
+    owner = np.repeat(np.arange(len(users)), np.diff(histories.offsets))
+    width = np.int64(histories.items.max(initial=0)) + 1
+    keys = np.sort(owner * width + histories.items)
+    first = np.flatnonzero(np.concatenate(([True], np.diff(keys) != 0))) if len(keys) else np.zeros(0, dtype=np.int64)
+    times, keys = np.diff(np.append(first, len(keys))), keys[first]
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(keys // width, minlength=len(users))))).astype(np.int64)
+    return Shard(users, histories, Owned(offsets, (keys % width).astype(np.int32), times.astype(np.int32)))
+
+
+def taken(given: Histories, chosen: np.ndarray) -> Histories:
+    """The histories of the users at the places `chosen`."""
+    sizes = np.diff(given.offsets)[chosen]
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+    rows = np.repeat(given.offsets[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])
+    return Histories(offsets, given.items[rows], given.days[rows], given.times[rows], given.weights[rows])
+
+
+def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recommend/histories", users: np.ndarray | None = None) -> Shard:
+    """The rows of sql/<name>.sql with these parameters, by user and time; items that are not in `item_ids` are left out.
+
+    `users` (ascending): whose histories to return, also when they have no row; by default everyone who has one.
+    """
+    table = copy_out(connection, name, parameters, {"user_id": TEXT, "item_id": TEXT, "day": pa.int32(), "time": pa.int64()})
+    names, user = codes(table["user_id"])
+    users = np.sort(names) if users is None else users
+    place = np.searchsorted(users, names)
+    place[(place == len(users)) | (users[np.minimum(place, len(users) - 1)] != names)] = -1
+    user, item = place[user], positions(table["item_id"], item_ids)
+    day, time = table["day"].to_numpy(), table["time"].to_numpy()
+    rows = np.lexsort((item, time, user))
+    rows = rows[(item[rows] >= 0) & (user[rows] >= 0)]
+    user, item = user[rows], item[rows]
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(user, minlength=len(users))))).astype(np.int64)
+    return shard(users, Histories(offsets, item, day[rows], time[rows], np.ones(len(item), dtype=np.float32)))
+
+
+def copy_out(connection, name: str, parameters: dict, types: dict[str, pa.DataType], **identifiers: str) -> pa.Table:
+    """The rows of sql/<name>.sql as an Arrow table of these column types; an empty text stays an empty text."""
+    with tempfile.TemporaryFile() as spool:  # on disk: the rows need not fit in memory twice
+        database.copy_out(connection, name, spool, parameters, **identifiers)
+        spool.seek(0)
+        options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
+        return pyarrow.csv.read_csv(spool, convert_options=options, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
+
+
+def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct values, str [n], and the code of each row, int32 [rows], of a dictionary column."""
+    if not len(column):
+        return np.zeros(0, dtype="U1"), np.zeros(0, dtype=np.int32)
+    whole = column.unify_dictionaries().combine_chunks()
+    return whole.dictionary.to_numpy(zero_copy_only=False).astype(str), whole.indices.to_numpy()
+
+
+def positions(column: pa.ChunkedArray, item_ids: np.ndarray) -> np.ndarray:
+    """The place of each row's item in `item_ids`, int32, -1 where it is none of them."""
+    names, code = codes(column)
+    index = {item: number for number, item in enumerate(item_ids.tolist())}
+    return np.array([index.get(name, -1) for name in names.tolist()], dtype=np.int32)[code] if len(code) else np.zeros(0, dtype=np.int32)

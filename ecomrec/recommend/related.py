@@ -1,0 +1,102 @@
+"""Tables that belong to no user: what is alike, what is bought together, what is popular. For pages of a product, a basket, a stranger."""
+
+import time
+from datetime import date, timedelta
+
+import numpy as np
+import pyarrow as pa
+from scipy import sparse
+
+from ecomrec import database
+from ecomrec.models.serving import load
+from ecomrec.publication import partition
+from ecomrec.recommend import catalogue as catalogues
+from ecomrec.recommend import write
+from ecomrec.recommend.histories import TEXT, codes, copy_out, positions
+from ecomrec.recommend.topn import top
+from ecomrec.registry import fetch
+from ecomrec.settings import Settings
+
+LENGTH = 20          # related items kept per item
+TOGETHER_DAYS = 91   # days of baskets that "bought together" counts
+SUPPORT = 3          # baskets that must hold both
+LARGEST = 100        # items of a basket; a larger one (a reseller's) says little about what goes together
+ROWS = 512           # items compared with all others at once
+
+
+def build(settings: Settings, plan: dict, model_uri: str) -> dict:
+    """Fills similar_items, bought_together and popular_items of a publication; a second time replaces the first. Returns rows of each and seconds."""
+    started = time.monotonic()
+    model = load(fetch(settings, model_uri), settings.threads)
+    with database.connect(settings.shop_dsn, application="ecomrec related") as connection:
+        catalogue = catalogues.read(connection, model, plan["publication_id"])
+        target = {name: partition(name, plan["publication_id"]) for name in ("similar_items", "bought_together", "popular_items")}
+        for name in target.values():
+            database.execute(connection, "publish/clear", partition=name)
+        rows = {"similar_items": write.copy_in(connection, target["similar_items"], _table(plan, catalogue, *similar(catalogue), "scores")),
+                "bought_together": write.copy_in(connection, target["bought_together"], _table(plan, catalogue, *together(connection, plan["day"], catalogue), "strengths"))}
+        parameters = {"publication_id": plan["publication_id"], "day": plan["day"], "field": settings.segment_field, "length": 100}
+        rows["popular_items"] = database.execute(connection, "recommend/popular", parameters, partition=target["popular_items"],
+                                                 served=partition("served_items", plan["publication_id"]))
+    return {**rows, "seconds": round(time.monotonic() - started, 2)}
+
+
+def similar(catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
+    """The available items whose text is most alike, int32 [I, LENGTH], and the cosines; none for a model without item vectors."""
+    items, scores = np.full((len(catalogue), LENGTH), -1, dtype=np.int32), np.full((len(catalogue), LENGTH), -np.inf, dtype=np.float32)
+    if catalogue.vectors is None:
+        return items, scores
+    for first in range(0, len(catalogue), ROWS):
+        rows = np.arange(first, min(first + ROWS, len(catalogue)))
+        cosine = catalogue.vectors[rows] @ catalogue.vectors.T
+        cosine[:, ~catalogue.available] = -np.inf
+        cosine[np.arange(len(rows)), rows] = -np.inf
+        items[rows], scores[rows] = top(cosine, LENGTH)
+    return items, scores
+
+
+def together(connection, day: str, catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
+    """The available items most often in the same basket (a user's day), int32 [I, LENGTH], by baskets with both / sqrt(baskets with either one's product).
+
+    One day at a time: memory holds the pairs that ever occur, not the baskets.
+    """
+    size = len(catalogue)
+    both, last = sparse.csr_matrix((size, size), dtype=np.float32), date.fromisoformat(day)
+    for back in range(TOGETHER_DAYS):
+        rows = copy_out(connection, "recommend/baskets", {"day": last - timedelta(days=back)}, {"user_id": TEXT, "item_id": TEXT})
+        item, user = positions(rows["item_id"], catalogue.ids), codes(rows["user_id"])[1]
+        if not len(item):
+            continue
+        user, item = user[item >= 0], item[item >= 0]
+        baskets = sparse.csr_matrix((np.ones(len(item), dtype=np.float32), (user, item)), shape=(int(user.max(initial=-1)) + 1, size))
+        baskets.data[:] = 1
+        baskets = baskets[np.diff(baskets.indptr) <= LARGEST]
+        both = both + baskets.T @ baskets
+    alone = both.diagonal()
+    both = both.tocoo()
+    keep = (both.row != both.col) & (both.data >= SUPPORT) & catalogue.available[both.col]
+    row, column = both.row[keep], both.col[keep]
+    strength = both.data[keep] / np.sqrt(alone[row] * alone[column])
+    items, scores = np.full((size, LENGTH), -1, dtype=np.int32), np.full((size, LENGTH), -np.inf, dtype=np.float32)
+    order = np.lexsort((column, -strength, row))
+    row, column, strength = row[order], column[order], strength[order]
+    counts = np.bincount(row, minlength=size)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    near = place < LENGTH
+    items[row[near], place[near]], scores[row[near], place[near]] = column[near], strength[near]
+    return items, scores
+
+
+def load_together(connection, publication_id: int, catalogue: catalogues.Catalogue) -> sparse.csr_matrix:
+    """bought_together of a publication as a sparse matrix [I, I] of strengths."""
+    rows = copy_out(connection, "recommend/together", {}, {"item_id": TEXT, "other": TEXT, "strength": pa.float32()},
+                    partition=partition("bought_together", publication_id))
+    item, other = positions(rows["item_id"], catalogue.ids), positions(rows["other"], catalogue.ids)
+    return sparse.csr_matrix((rows["strength"].to_numpy(), (item, other)), shape=(len(catalogue), len(catalogue)))
+
+
+def _table(plan: dict, catalogue: catalogues.Catalogue, items: np.ndarray, scores: np.ndarray, name: str) -> pa.Table:
+    """Rows (publication_id, item_id, item_ids, <name>) of the items that have any."""
+    rows = np.flatnonzero((items >= 0).any(axis=1))
+    return pa.table([pa.repeat(pa.scalar(plan["publication_id"]), len(rows)), pa.array(catalogue.ids[rows].tolist(), pa.string()),
+                     *write.arrays(catalogue, items[rows], scores[rows])], names=["publication_id", "item_id", "item_ids", name])

@@ -1,1 +1,0 @@
-SELECT item_id FROM core.items WHERE NOT deleted AND in_stock

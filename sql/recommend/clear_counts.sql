@@ -1,0 +1,1 @@
+DELETE FROM ops.rule_counts WHERE publication_id = %(publication_id)s AND shard = %(shard)s

@@ -1,0 +1,1 @@
+SELECT number, title, category, brand FROM {partition} WHERE number >= %(known)s ORDER BY number

@@ -1,0 +1,5 @@
+-- What the users of a shard saw: impressions and clicks.
+SELECT user_id, item_id, (event_day - date '1970-01-01') AS day, date_part('epoch', event_time)::bigint AS time
+FROM core.events
+WHERE event_day BETWEEN %(first_day)s AND %(day)s AND event_type IN ('impression', 'click') AND item_id IS NOT NULL
+  AND user_id >= %(first_user)s AND (%(next_user)s::text IS NULL OR user_id < %(next_user)s)

@@ -1,0 +1,1 @@
+UPDATE {partition} SET vector = %(vector)s::vector WHERE number = %(number)s

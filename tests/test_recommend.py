@@ -1,0 +1,265 @@
+"""From histories to lists, on a shop of forty items whose right answers are known by construction."""
+
+import textwrap
+
+import numpy as np
+import pytest
+
+from ecomrec import artifact, profiles, publication
+from ecomrec.database import connect
+from ecomrec.errors import SettingsError
+from ecomrec.models import popularity
+from ecomrec.recommend import rules
+from ecomrec.recommend.related import build as build_related
+from ecomrec.recommend.shard import prepare, score_shard
+from ecomrec.recommend.topn import top
+from tests.shopdata import fill, purchase, rows
+
+DAY = "2017-03-20"
+ITEMS = 40  # item n is of aisle n % 4 and shelf n % 8, brand n % 5
+
+
+def item(number: int) -> str:
+    return f"i{number:02}"
+
+
+def catalogue(**changed):
+    """`changed`: item id -> (in_stock, deleted)."""
+    return [(item(n), f"thing {n}", f"AISLE {n % 4}/SHELF {n % 8}", f"B{n % 5}", *changed.get(item(n), (True, False))) for n in range(ITEMS)]
+
+
+EVENTS = [purchase(f"u{u}", item((u + 4 * n) % ITEMS), f"2017-03-{10 + n:02}") for u in range(8) for n in range(1 + u)]
+
+
+def save_model(folder, vectors=True):
+    """Popularity falls with the item's number: everyone's scores are 40, 39, …, 1."""
+    popularity.save(folder, np.array([item(n) for n in range(ITEMS)]), np.arange(ITEMS, 0, -1, dtype=np.float32))
+    if vectors:
+        np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
+    artifact.write_manifest(folder, kind="popularity")
+    return str(folder)
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_model(tmp_path / "model")
+
+
+def run(settings, model, toml="", key="run"):
+    """A publication by the rules in `toml`, made live; returns its plan."""
+    if toml:
+        path = settings.home / f"{key}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(toml), encoding="utf-8")
+        settings = settings.model_copy(update={"rules": path})
+    plan = publication.open_publication(settings, key, DAY, "recommender/1 (test)")
+    prepare(settings, plan, model)
+    build_related(settings, plan, model)
+    for shard in plan["shards"]:
+        score_shard(settings, plan, shard, model)
+    profiles.build(settings, plan["publication_id"], DAY)
+    publication.go_live(settings, plan["publication_id"], publication.audit(settings, plan["publication_id"], DAY))
+    return plan
+
+
+def lists(settings, context="home"):
+    found = {}
+    for user, name in rows(settings.shop_dsn, "SELECT user_id, item_id FROM analytics.user_lists WHERE context = %s ORDER BY user_id, scope, rank", context):
+        found.setdefault(user, []).append(name)
+    return found
+
+
+@pytest.fixture
+def small(shop):
+    fill(shop.shop_dsn, catalogue(i03=(False, False), i05=(True, True)), EVENTS)
+    return shop.model_copy(update={"list_length": 6})
+
+
+PLAIN = "[contexts.home]\n"
+
+
+def best(count, without=()):
+    return [item(n) for n in range(ITEMS) if item(n) not in {"i03", "i05", *without}][:count]
+
+
+@pytest.mark.parametrize(("shape", "n"), [((30, 5003), 200), ((20, 999), 50), ((5, 40), 60), ((20, 5000), 100)])
+@pytest.mark.parametrize("kind", ["different", "tied", "mostly forbidden"])
+def test_the_top_is_exact(shape, n, kind):
+    random = np.random.default_rng(1)
+    values = random.normal(size=shape).astype(np.float32)
+    if kind != "different":
+        values = np.round(values, 1) if kind == "tied" else np.where(random.random(shape) < 0.98, -np.inf, np.round(values)).astype(np.float32)
+    ids, scores = top(values, n)
+    order = np.argsort(-values, axis=1, kind="stable")[:, :n]
+    wanted = np.take_along_axis(values, order, axis=1)
+    assert (scores[:, :order.shape[1]] == wanted).all() and np.isneginf(scores[:, order.shape[1]:]).all()
+    assert (ids[:, :order.shape[1]] == np.where(np.isneginf(wanted), -1, order)).all() and (ids[:, order.shape[1]:] == -1).all()
+
+
+def test_every_user_gets_the_best_that_can_be_had(small, model):
+    run(small, model, PLAIN)
+    found = lists(small)
+    assert found == {f"u{u}": best(6) for u in range(8)}
+
+
+def test_several_shards_give_the_same_lists(small, model):
+    run(small, model)
+    before = rows(small.shop_dsn, "SELECT user_id, context, scope, rank, item_id, score, reason, because_item_id FROM analytics.user_lists ORDER BY 1, 2, 3, 4")
+    run(small.model_copy(update={"shard_users": 3}), model, key="again")
+    assert rows(small.shop_dsn, "SELECT user_id, context, scope, rank, item_id, score, reason, because_item_id FROM analytics.user_lists ORDER BY 1, 2, 3, 4") == before
+
+
+@pytest.mark.parametrize(("rule", "expected"), [
+    ('do = "exclude"\ncategory = "AISLE 0"', lambda: [name for name in best(40) if int(name[1:]) % 4][:6]),
+    ('do = "exclude"\ncategory = "AISLE 0/SHELF 4"', lambda: [name for name in best(40) if int(name[1:]) % 8 != 4][:6]),
+    ('do = "include"\nbrand = ["B1", "B2"]', lambda: [name for name in best(40) if int(name[1:]) % 5 in (1, 2)][:6]),
+    ('do = "exclude"\ncategory = "AISLE 0"\nfrom = 2017-04-01', lambda: best(6)),
+    ('do = "exclude"\ncategory = "AISLE 0"\nto = 2017-03-19', lambda: best(6)),
+    ('do = "boost"\nitem = ["i39"]\nstrength = 50', lambda: ["i39", *best(5)]),
+    ('do = "bury"\nitem = ["i00"]\nstrength = 50', lambda: best(6, ["i00"])),
+    ('do = "pin"\nitem = "i30"\nplace = 3', lambda: [*best(2), "i30", *best(40)[2:5]]),
+    ('do = "cap"\nper = "brand"\nat_most = 1', lambda: ["i00", "i01", "i02", "i04", "i08"]),
+])
+def test_each_rule_does_what_it_says_and_is_counted(small, model, rule, expected):
+    run(small, model, f'{PLAIN}minimum = 0\n[[rules]]\nname = "it"\n{rule}\n')
+    assert set(map(tuple, lists(small).values())) == {tuple(expected())}
+    counted = dict(rows(small.shop_dsn, "SELECT rule, lists FROM analytics.rule_effects"))
+    assert counted["availability"] == 8
+    assert counted.get("it", 0) == (0 if "2017-0" in rule else 8)
+
+
+def test_a_rule_for_one_context_leaves_the_others_alone(small, model):
+    run(small, model, PLAIN + '[contexts.email]\n[[rules]]\nname = "x"\ndo = "include"\nbrand = "B4"\ncontexts = ["email"]\n')
+    assert lists(small)["u0"] == best(6)
+    assert lists(small, "email")["u0"] == [name for name in best(40) if int(name[1:]) % 5 == 4][:6]
+
+
+def test_segments_have_their_own_catalogue(small, model):
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("""UPDATE core.events SET context = '{"country": "DE"}' WHERE user_id IN ('u1', 'u2')""")
+    run(small, model, PLAIN + '[[rules]]\nname = "not in Germany"\ndo = "exclude"\nbrand = "B0"\nsegments = ["DE"]\n')
+    found = lists(small)
+    assert found["u1"] == found["u2"] == [name for name in best(40) if int(name[1:]) % 5][:6]
+    assert found["u3"] == best(6)
+    assert dict(rows(small.shop_dsn, "SELECT rule, lists FROM analytics.rule_effects"))["not in Germany"] == 2
+    assert rows(small.shop_dsn, "SELECT DISTINCT segment FROM analytics.popular_items ORDER BY 1") == [("",), ("DE",)]
+
+
+def test_who_bought_the_one_never_sees_the_other(small, model):
+    run(small, model, PLAIN + '[[rules]]\nname = "pair"\ndo = "block"\nwhen_bought = {item = "i07"}\ncategory = "AISLE 0"\n')
+    bought = {user for user, name in rows(small.shop_dsn, "SELECT DISTINCT user_id, item_id FROM core.events") if name == "i07"}
+    assert bought and {user for user, names in lists(small).items() if "i00" not in names} == bought
+
+
+@pytest.mark.parametrize(("again", "gone"), [("always", False), ("never", True), ("3", True), ("400", True), ("1", False)])
+def test_what_was_bought_comes_again_when_the_shop_says_so(small, model, again, gone):
+    """u0 bought i00 ten days ago, u4 bought i04 then and i20 six days ago; nothing was bought on the last two days."""
+    value = again if again.isdigit() else f'"{again}"'
+    run(small, model, PLAIN + f'[[repeat]]\ncategory = "AISLE 0"\nagain = {value}\n')
+    assert ("i00" in lists(small)["u0"]) == (again in ("always", "3", "1"))
+    assert ("i04" in lists(small)["u4"]) == (again in ("always", "3", "1"))
+    assert gone or lists(small)["u0"] == best(6)
+
+
+def test_the_setting_excludes_what_was_bought_everywhere(small, model):
+    run(small.model_copy(update={"exclude_bought": True}), model)
+    bought = set(rows(small.shop_dsn, "SELECT DISTINCT user_id, item_id FROM core.events"))
+    assert not bought & {(user, name) for context in ("home", "again", "basket", "category", "email") for user, names in lists(small, context).items() for name in names}
+    assert lists(small, "again") == {}
+
+
+def test_what_was_seen_lately_waits(small, model):
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("""INSERT INTO core.events (event_day, event_id, event_time, user_id, event_type, item_id)
+                          VALUES ('2017-03-17', 'x', '2017-03-17 12:00Z', 'u1', 'impression', 'i00'), ('2017-03-10', 'y', '2017-03-10 12:00Z', 'u1', 'click', 'i01')""")
+    run(small, model, PLAIN + '[[repeat]]\nafter = "seen"\nbrand = ["B0", "B1"]\nagain = 7\n')
+    assert lists(small)["u1"] == best(6, ["i00"]) and lists(small)["u2"] == best(6)
+
+
+def test_contexts_are_recipes_over_the_same_scores(small, model):
+    run(small, model)
+    bought = {}
+    for user, name in rows(small.shop_dsn, "SELECT DISTINCT user_id, item_id FROM core.events"):
+        bought.setdefault(user, set()).add(name)
+    available = set(best(40))
+    assert {user: set(names) for user, names in lists(small, "again").items()} == {user: names & available for user, names in bought.items() if names & available}
+    assert all(not set(names) & bought[user] for user, names in lists(small, "email").items()) and len(lists(small, "email")) == 8
+    scopes = rows(small.shop_dsn, "SELECT user_id, scope, category FROM analytics.user_lists WHERE context = 'category'")
+    assert all(scope == category for _, scope, category in scopes) and len({(user, scope) for user, scope, _ in scopes}) == 24
+
+
+def test_a_short_list_is_filled_and_says_so(small, model):
+    run(small, model, PLAIN + 'minimum = 4\n[[rules]]\nname = "two"\ndo = "cap"\nper = "category"\nat_most = 2\ncategory = "AISLE 0"\n'
+                              '[[rules]]\nname = "only"\ndo = "include"\ncategory = ["AISLE 0/SHELF 0"]\ncontexts = ["home"]\n'.replace('\ncontexts = ["home"]', ""))
+    assert {len(names) for names in lists(small).values()} == {4}
+
+
+def test_new_products_are_drawn_with_a_logged_probability(small, model):
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO core.item_history (item_id, valid_from, title, category, in_stock, deleted) "
+                       "SELECT item_id, CASE WHEN item_id >= 'i30' THEN date '2017-03-15' ELSE date '2017-01-01' END, title, category, in_stock, deleted FROM core.items")
+    run(small, model, PLAIN + "explore = 0.34\n")
+    drawn = rows(small.shop_dsn, "SELECT user_id, rank, item_id, reason, propensity FROM analytics.user_lists WHERE propensity < 1 ORDER BY 1, 2")
+    assert [(user, rank) for user, rank, *_ in drawn] == [(f"u{u}", rank) for u in range(8) for rank in (3, 6)]
+    assert all(name >= "i30" and reason == "new" and 0 < p < 1 for _, _, name, reason, p in drawn)
+    assert len({name for _, _, name, _, _ in drawn}) > 3
+    run(small, model, PLAIN + "explore = 0.34\n", key="again")
+    assert rows(small.shop_dsn, "SELECT user_id, rank, item_id, reason, propensity FROM analytics.user_lists WHERE propensity < 1 ORDER BY 1, 2") == drawn
+
+
+def test_a_product_that_the_model_never_saw_takes_the_place_that_its_text_says(small, model, monkeypatch):
+    from ecomrec.recommend import catalogue as module
+
+    like_i00 = np.eye(ITEMS, dtype=np.float32)[:1]
+    monkeypatch.setattr(module, "_encoder", lambda settings: lambda texts: np.repeat(like_i00, len(texts), axis=0))
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO core.items (item_id, title, category, updated_at, loaded_day) VALUES ('new', 'thing like 0', 'AISLE 0/SHELF 0', '2017-03-19', '2017-03-19')")
+    run(small, model, PLAIN)
+    assert lists(small)["u0"] == ["i00", "new", *best(40)[1:5]]
+
+
+def test_diversity_changes_the_mix_and_keeps_the_best_first(small, model):
+    run(small, model, PLAIN + "diversity = 0.8\n")
+    found = lists(small)["u0"]
+    assert found[0] == "i00" and {int(name[1:]) % 4 for name in found[:4]} == {0, 1, 2, 3}
+
+
+def test_reasons_are_told_in_two_languages(small, model):
+    run(small, model)
+    texts = rows(small.shop_dsn, "SELECT reason, text_en, text_zh FROM analytics.user_recommendations WHERE user_id = 'u0' AND item_id = 'i00'")
+    assert texts == [("bought_again", "You have bought this before (1 times)", "您曾购买过（1 次）")]
+
+
+def test_scoring_a_shard_again_replaces_it(small, model):
+    plan = run(small, model)
+    before = rows(small.shop_dsn, "SELECT * FROM recs.user_recommendations ORDER BY user_id, context, scope")
+    score_shard(small, plan, plan["shards"][0], model)
+    assert rows(small.shop_dsn, "SELECT * FROM recs.user_recommendations ORDER BY user_id, context, scope") == before
+
+
+@pytest.mark.parametrize(("toml", "says"), [
+    ("candidates = 50", "contexts"),
+    ("[contexts.home]\ndiversty = 1", "contexts, home, diversty: unknown key"),
+    ("[contexts.email]", "contexts.home is missing"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "exclude"', "rule 'a'.*say which items"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "forbid"\nbrand = "x"', "rule 'a', do"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "boost"\nbrand = "x"', "rule 'a'.*needs `strength`"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "exclude"\nbrand = "x"\nfrom = 2017-02-01\nto = 2017-01-01', "rule 'a'.*never"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "exclude"\nprice_from = 3\nprice_to = 2', "rule 'a'.*no price"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "pin"\nitem = "i00"\nplace = 99', "pins place 99, but a list of home has"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "exclude"\nbrand = "x"\ncontexts = ["mail"]', "the context 'mail'"),
+    ('[contexts.home]\n[[rules]]\nname = "a"\ndo = "exclude"\nbrand = "x"\n[[rules]]\nname = "a"\ndo = "exclude"\nbrand = "y"', "two rules have the name"),
+    ("[contexts.home", "is not TOML"),
+])
+def test_a_broken_rules_file_is_named(tmp_path, shop, toml, says):
+    path = tmp_path / "rules.toml"
+    path.write_text(toml)
+    with pytest.raises(SettingsError, match=f"(?s)rules.toml.*{says}"):
+        rules.load(shop.model_copy(update={"rules": path}))
+
+
+@pytest.mark.parametrize(("rule", "says"), [('category = "AISLE 9"', "category 'AISLE 9'"), ('brand = ["B1", "B9"]', "brand 'B9'"), ('tag = "vegan"', "tag 'vegan'"),
+                                            ('category = "AISLE"', "category 'AISLE'"), ('campaign = "easter"', "campaign 'easter'"), ('item = "x"', "item 'x'")])
+def test_a_rule_about_what_the_shop_does_not_have_is_named(small, model, rule, says):
+    with pytest.raises(SettingsError, match=f"rule 'it': no product has {says}"):
+        run(small, model, f'{PLAIN}[[rules]]\nname = "it"\ndo = "exclude"\n{rule}\n')

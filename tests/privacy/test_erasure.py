@@ -77,7 +77,7 @@ def filled(shop, store):
             cursor.execute(f"CREATE TABLE recs.user_recommendations_p{number} PARTITION OF recs.user_recommendations FOR VALUES IN ({number})")
             for user in (mine, of(OTHERS[0])):
                 cursor.execute("INSERT INTO recs.user_recommendations VALUES (%s, 0, %s, '{i0}', '{1}', '{popular}', '{\"\"}', 'm')", (number, user))
-        cursor.execute("CREATE TABLE recs.user_recommendations_p3 (LIKE recs.user_recommendations)")  # not attached: being built
+        cursor.execute("CREATE TABLE recs.user_recommendations_p3 (LIKE recs.user_recommendations INCLUDING DEFAULTS)")  # not attached: being built
         cursor.execute("INSERT INTO recs.user_recommendations_p3 VALUES (3, 0, %s, '{i0}', '{1}', '{popular}', '{\"\"}', 'm')", (mine,))
         cursor.execute("INSERT INTO ops.rejected_rows (kind, day, file, line, reason, payload) VALUES ('events', %s, 'f', 1, 'bad', %s)", (DAYS[0], json.dumps({"user_id": mine})))
         cursor.execute("INSERT INTO ops.audit_log (actor, action, subject, detail) VALUES ('a', 'b', %s, %s)", (mine, json.dumps({mine: [mine]})))

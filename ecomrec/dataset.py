@@ -1,6 +1,7 @@
-"""The data set of the recommender: who bought what when, and the days that split it. Read once from Postgres, kept as Parquet.
+"""The data set of the recommender: who bought what when, and how it is split. Read once from Postgres, kept as Parquet.
 
-Split by time: train < valid_from <= valid < test_from <= test. The item universe is decided by training days alone.
+The product splits by time: train < valid_from <= valid < test_from <= test, and training days alone decide the universe.
+The literature's sets are split by user instead (`by_user`): the last event is test, the one before it valid.
 """
 
 import json
@@ -22,6 +23,7 @@ from ecomrec.settings import Settings
 
 EPOCH = date(1970, 1, 1)  # day 0 of every day number
 RECIPE = Path(__file__).parent / "recipes" / "recommender.toml"
+TRAIN, VALID, TEST = 0, 1, 2  # the parts of a split
 EVENT_TYPES = {"user_id": pa.string(), "item_id": pa.string(), "day": pa.int32(), "time": pa.int64(), "event_type": pa.string()}
 
 
@@ -37,10 +39,16 @@ class Dataset:
     user_ids: np.ndarray
     item_ids: np.ndarray
     texts: list[str]     # what the text encoder reads, one per item of the universe
+    part: np.ndarray     # int8 [N], TRAIN, VALID or TEST
     valid_from: int      # day number
     test_from: int
     end: int             # last day
     meta: dict
+
+    @property
+    def by_user(self) -> bool:
+        """Split by user (leave one out), not by time: the next event is predicted, not the next days."""
+        return self.meta.get("split") == "user"
 
 
 def recipe(path: Path = RECIPE) -> dict:
@@ -63,13 +71,19 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         return write(settings, day, events, items, folder)
 
 
-def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folder: Path) -> dict:
-    """Writes the data set of `events` (columns of sql/dataset/events.sql, in its order) and `items` (sql/dataset/items.sql)."""
+def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folder: Path, by_user: bool = False) -> dict:
+    """Writes the data set of `events` (columns of sql/dataset/events.sql, in its order) and `items` (sql/dataset/items.sql).
+
+    by_user: split as the literature does, each user's last event is test and, for `max_valid_users` of them, the one before
+    it valid; the universe is the whole catalogue.
+    """
     rules = recipe()["dataset"]
     end = _number(day)
     test_from = end - settings.test_days + 1
     valid_from = test_from - settings.valid_days
     days = events["day"].to_numpy()
+    if by_user:
+        rules, valid_from, test_from = {**rules, "min_item_events": 0, "max_items": len(items)}, end + 1, end + 1
     if not (days < valid_from).any():
         raise InputError(f"no events before {_iso(valid_from)}: nothing to train on for {day}",
                          "load more days (DAG load_history), or lower ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS")
@@ -84,7 +98,8 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
     table = pa.table({"user": user[order].astype(np.int32), "item": number[code][order], "day": days[order].astype(np.int32),
                       "time": events["time"].to_numpy()[order], "weight": weight[order]})
     tested = (days >= test_from) & (weight >= 1)
-    meta = {"day": day, "first_day": _iso(int(days.min())), "valid_from": _iso(valid_from), "test_from": _iso(test_from),
+    split = {"split": "user", "valid_users": rules["max_valid_users"], "seed": settings.seed} if by_user else {"split": "time"}
+    meta = {**split, "day": day, "first_day": _iso(int(days.min())), "valid_from": _iso(valid_from), "test_from": _iso(test_from),
             "users": len(user_ids), "items": len(universe), "other_items": len(others), "events": len(events),
             "test_purchases_covered": round(float((number[code][tested] < len(universe)).mean()), 4) if tested.any() else 0.0}
     catalogue = items.take(pa.array(_rows(items, names[universe])))
@@ -102,9 +117,29 @@ def load(folder: Path) -> Dataset:
     rows, items = pq.read_table(folder / "interactions.parquet"), pq.read_table(folder / "items.parquet")
     columns = {name: rows[name].to_numpy() for name in ("user", "item", "day", "time", "weight")}
     texts = [_text(*row) for row in zip(*(items[name].to_pylist() for name in ("title", "category", "brand")), strict=True)]
-    return Dataset(**columns, user_ids=np.array(pq.read_table(folder / "users.parquet")["user_id"].to_pylist(), dtype=str),
+    valid_from, test_from = _number(meta["valid_from"]), _number(meta["test_from"])
+    if meta.get("split") == "user":
+        part = _last_first(columns["user"], meta["valid_users"], meta["seed"])
+    else:
+        part = ((columns["day"] >= valid_from).astype(np.int8) + (columns["day"] >= test_from)).astype(np.int8)
+    return Dataset(**columns, part=part, user_ids=np.array(pq.read_table(folder / "users.parquet")["user_id"].to_pylist(), dtype=str),
                    item_ids=np.array(items["item_id"].to_pylist(), dtype=str), texts=texts,
-                   valid_from=_number(meta["valid_from"]), test_from=_number(meta["test_from"]), end=_number(meta["day"]), meta=meta)
+                   valid_from=valid_from, test_from=test_from, end=_number(meta["day"]), meta=meta)
+
+
+def _last_first(user: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Parts of rows sorted by user and time: the last is TEST; of `most` users, drawn by `seed`, the one before it VALID.
+
+    Only users with three events are drawn, so that something is left to learn from. The others' last but one stays in
+    training: with five events a user it is a quarter of what there is.
+    """
+    _, starts, counts = np.unique(user, return_index=True, return_counts=True)
+    last = starts + counts - 1
+    part = np.zeros(len(user), dtype=np.int8)
+    part[last[counts > 1]] = TEST
+    candidates = last[counts > 2] - 1
+    part[np.random.default_rng(seed).permutation(candidates)[:most]] = VALID
+    return part
 
 
 def _universe(names: np.ndarray, counts: np.ndarray, items: pa.Table, rules: dict) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Users held out by time: what they bought on the days in question, and only what they had done before.
+"""Users held out: what they bought in a part of the split, and only what they had done before.
 
 Every comparison of recommenders goes through here, so all are measured on the same users, histories and purchases.
 """
@@ -6,30 +6,43 @@ Every comparison of recommenders goes through here, so all are measured on the s
 import numpy as np
 
 from ecomrec import metrics
-from ecomrec.dataset import Dataset
-from ecomrec.models import Histories, histories
+from ecomrec.dataset import VALID, Dataset
+from ecomrec.models import Histories, histories, popularity
 
 K = 10  # places of a list that are judged
 
 
-def before(data: Dataset, until: int, users: np.ndarray) -> Histories:
-    """What `users` did before day `until`, in the universe."""
-    past = data.day < until
+def before(data: Dataset, part: int, users: np.ndarray) -> Histories:
+    """What `users` did in the parts before `part`, in the universe."""
+    past = data.part < part
     return histories(data.user[past], data.item[past], data.day[past], data.time[past], data.weight[past], users, len(data.item_ids))
 
 
-def held_out(data: Dataset, first: int, end: int, seed: int = 0, most: int | None = None) -> dict:
-    """Users who bought something on days first … end-1 (at most `most`, drawn by `seed`), what they bought, and what they did before.
+def known_until(data: Dataset, part: int) -> int:
+    """The last day that is known when `part` begins."""
+    return data.end if data.by_user else (data.valid_from if part == VALID else data.test_from) - 1
 
-    Keys: users [U], offsets and items (as `metrics.wanted`), histories (as `ecomrec.models.Histories`), day (the last day known).
+
+def popular(data: Dataset, part: int, days: int) -> np.ndarray:
+    """Purchases of each item on the last `days` days before `part`; split by user, on all days. float32 [I]."""
+    past, last = data.part < part, known_until(data, part)
+    return popularity.count(data.item[past], data.day[past], data.weight[past], last + 1, 10**6 if data.by_user else days, len(data.item_ids))
+
+
+def held_out(data: Dataset, part: int, seed: int = 0, most: int | None = None) -> dict:
+    """Users who bought something in `part` (at most `most`, drawn by `seed`), what they bought, and what they did before.
+
+    Keys: users [U], offsets and items (as `metrics.wanted`), histories (as `ecomrec.models.Histories`), day (the last day
+    known), exclude (whether what was bought before is left out of the lists: as the literature does, split by user).
     """
-    rows = (data.day >= first) & (data.day < end) & (data.weight >= 1)
+    rows = (data.part == part) & (data.weight >= 1)
     users, offsets, items = metrics.wanted(data.user[rows], data.item[rows])
     if most is not None and len(users) > most:
         drawn = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
         rows &= np.isin(data.user, drawn)
         users, offsets, items = metrics.wanted(data.user[rows], data.item[rows])
-    return {"users": users, "offsets": offsets, "items": items, "histories": before(data, first, users), "day": first - 1}
+    return {"users": users, "offsets": offsets, "items": items, "histories": before(data, part, users), "day": known_until(data, part),
+            "exclude": data.by_user}
 
 
 def ndcg(ranked: np.ndarray, held: dict) -> float:
@@ -41,4 +54,4 @@ def ndcg(ranked: np.ndarray, held: dict) -> float:
 
 def quality(model, held: dict) -> float:
     """Mean NDCG@K of what `model` recommends."""
-    return ndcg(model.recommend(held["histories"], held["day"], K)[0], held)
+    return ndcg(model.recommend(held["histories"], held["day"], K, held["exclude"])[0], held)

@@ -1,7 +1,8 @@
-"""The recommender family: trains, compresses and evaluates the sequential model beside its baselines.
+"""The recommender family: trains, compresses and evaluates the model beside its baselines.
 
-Every choice (epochs, half-life, weight of the repeat component, the baselines' hyper-parameters) is made on validation days
-with histories that end before them. Test days are read by `evaluate` alone.
+The model is a transformer over what the user did (models/sequential.py), blended with an item-item model that reads the
+items' words (models/ease.py, models/words.py). Every choice (epochs, half-lives, penalties, blend, the baselines'
+hyper-parameters) is made on validation with histories that end before it. The test part is read by `evaluate` alone.
 """
 
 import json
@@ -17,68 +18,82 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from ecomrec import artifact, metrics
+from ecomrec import artifact, metrics, trainer
 from ecomrec import compress as onnx
-from ecomrec.baselines import fit_baselines, repeat_alone
-from ecomrec.dataset import Dataset, recipe
+from ecomrec.baselines import eases, fit_baselines, grid, only, repeat_alone, tune
+from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed
-from ecomrec.heldout import K, before, held_out, ndcg, quality
-from ecomrec.models import decayed_counts, popularity, rank, serving, top
-from ecomrec.models.sequential import Baskets, Sequential, baskets, fit_epoch
+from ecomrec.heldout import K, before, held_out, ndcg, popular, quality
+from ecomrec.models import decayed_counts, frequency, itemitem, rank, serving, top
+from ecomrec.models.sequential import Baskets, Sequential, baskets
 from ecomrec.settings import Settings
 from ecomrec.text import encode as encode_texts
+from ecomrec.workspace import CHECKPOINT
 
 Echo = Callable[[str], None]
-WEIGHTS, TEXT, TRAINING = "training/weights.safetensors", "training/text.npy", "training/training.json"
+WEIGHTS, TEXT, COUNTS, TRAINING = "training/weights.safetensors", "training/text.npy", "training/counts.npy", "training/training.json"
+REPEATED = 0.01  # share of purchases that are of something bought before; below it repeat buying is left out
 
 
 def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
-    """Fits the sequential model on the training days. Writes weights, text vectors and training.json under `folder`/training.
+    """Fits the item-item part and the transformer on the training part of the data, and their blend on validation.
 
-    Returns validation NDCG@10 by epoch and after tuning, the chosen half-life and weight, and seconds.
+    Writes weights, text vectors and training.json under `folder`/training, the item-item part that is served, fitted anew
+    on all before the test part, under `folder`/linear. Returns validation NDCG@10 by epoch and of each part, what was
+    chosen, and seconds.
     """
-    started, rules, data = time.monotonic(), recipe(), load_dataset(dataset)
+    started, data = time.monotonic(), load_dataset(dataset)
+    rules = recipe_for(data)
     _prepare(settings)
-    own = rules["sequential"]
+    own, place = rules["sequential"], folder / "training"
     text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
     encoded = time.monotonic() - started
     echo(f"{len(set(data.texts)):,} distinct item texts encoded in {encoded:.1f} s")
-    random = np.random.default_rng(settings.seed)
-    given, ends, counts = _training(data, own, random)
-    held = held_out(data, data.valid_from, data.test_from, settings.seed, own["max_valid_users"])
-    sold = popularity.count(data.item, data.day, data.weight, data.valid_from, rules["popularity"]["days"], len(data.item_ids))
-    half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"])
-    echo(f"repeat buying alone: validation NDCG@{K} {alone:.4f} at a half-life of {half_life:g} days")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    share = torch.from_numpy((counts + 1) / (counts + 1).sum()).float()
-    model = Sequential(torch.from_numpy(text), share, own).to(device)
-    sampling = counts.astype(np.float64) + 1
-    sampling = sampling ** own["power"] / (sampling ** own["power"]).sum()
-    optimizer = torch.optim.AdamW(model.groups(own))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 1 - epoch / own["epochs"])
-    best, kept, curve = -1.0, None, []
-    for epoch in range(own["epochs"]):
-        loss = fit_epoch(model, given, ends, own, half_life, sampling, optimizer, random)
-        value = quality(_in_torch(model, data, sold, own, half_life, *model.habit()), held)
-        curve.append(round(value, 5))
-        echo(f"epoch {epoch + 1}: loss {loss:.4f}, repeat w {model.habit()[0]:.2f} s {model.habit()[1]:.1f} a {model.habit()[2]:.2f}, validation NDCG@{K} {value:.4f} "
-             f"({time.monotonic() - started:.0f} s, {time.process_time():.0f} s of CPU)")
-        if value > best:
-            best, kept, at = value, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()}, epoch
-        elif epoch - at >= own["patience"]:
-            break
-        schedule.step()
-    model.load_state_dict(kept)
-    tuned = _tune_repeat(_in_torch(model, data, sold, own, half_life, *model.habit()), held, rules["repeat"])
-    result = {**tuned, "epochs": at + 1, "curve": curve, "valid_repeat_alone": round(alone, 5), "valid_users": len(held["users"]),
-              "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
-    echo(f"chosen on validation: half-life {tuned['half_life']:g} days, weight {tuned['repeat']:.3f}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
-    (folder / "training").mkdir(parents=True, exist_ok=True)
-    save_file({name: part.contiguous() for name, part in kept.items() if name != "text"}, folder / WEIGHTS)
+    held = held_out(data, VALID, settings.seed, own["max_valid_users"])
+    sold = popular(data, VALID, rules["popularity"]["days"])
+    chosen, linear = _linear(settings, data, rules, folder, echo)
+    given, ends, counts, repeats = _training(data, own, np.random.default_rng(settings.seed))
+    half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"]) if repeats else (rules["repeat"]["half_lives"][0], 0.0)
+    if repeats:
+        echo(f"repeat buying alone: validation NDCG@{K} {alone:.4f} at a half-life of {half_life:g} days")
+    model = Sequential(torch.from_numpy(text), torch.from_numpy(counts), own, repeats)
+    sampling = (counts + 1.0) ** own["power"]
+    task = trainer.Task(given, ends, sampling / sampling.sum(), half_life if repeats else None)
+    fitted = trainer.fit(model, task, own, settings.seed,
+                         lambda model: quality(_in_torch(model, data, sold, own, half_life, *model.habit()), held),
+                         place, folder / CHECKPOINT, echo)
+    tuned = _tune_blend(replace(_in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
+    result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5),
+              "valid_users": len(held["users"]), "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
+    echo(f"chosen on validation: {tuned['blend']:.0%} item-item, repeat weight {tuned['repeat']:.3f}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
+    save_file({name: part.detach().cpu().contiguous() for name, part in model.state_dict().items() if name not in ("text", "seen")}, folder / WEIGHTS)
     np.save(folder / TEXT, text)
+    np.save(folder / COUNTS, counts)
     (folder / TRAINING).write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
+    (folder / CHECKPOINT).unlink()
     return result
+
+
+def recipe_for(data: Dataset) -> dict:
+    """The recipe for the way the data is split: where the next event is predicted, a section's `by_user` overrides it."""
+    rules = {}
+    for name, section in recipe().items():
+        others = section.get("by_user", {}) if data.by_user else {}
+        rules[name] = {**{key: value for key, value in section.items() if key != "by_user"}, **others}
+    return rules
+
+
+def _linear(settings: Settings, data: Dataset, rules: dict, folder: Path, echo: Echo) -> tuple[dict, itemitem.ItemItem]:
+    """Tunes EASE and then the weight of the words beside its penalty. Saves the item-item part fitted on all before the test
+    part under `folder`/linear; returns what was chosen for both and the part fitted on the training part."""
+    plain, _ = tune(settings, data, rules, eases(data, VALID, rules, rules["ease"]))
+    echo(f"EASE with recency: validation NDCG@{K} {plain['valid_ndcg10']:.4f}, lambda {plain['lambda']:g}")
+    best, linear = tune(settings, data, rules, eases(data, VALID, rules, {**grid(plain), "words": rules["linear"]["words"]}))
+    echo(f"with the items' words: validation NDCG@{K} {best['valid_ndcg10']:.4f}, words {best['words']:g}")
+    itemitem.save(folder / "training" / "linear", linear)
+    itemitem.save(folder / "linear", only(eases(data, TEST, rules, grid(best))))
+    return {"ease": plain, "linear": best}, linear
 
 
 def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
@@ -86,26 +101,29 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
 
     Raises AuditFailed when ONNX FP32 does not recommend what PyTorch recommends.
     """
-    started, rules, data = time.monotonic(), recipe(), load_dataset(dataset)
+    started, data = time.monotonic(), load_dataset(dataset)
+    rules = recipe_for(data)
     _prepare(settings)
     own, chosen = rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-    model, sold = _restore(folder, own), popularity.count(data.item, data.day, data.weight, data.test_from, rules["popularity"]["days"], len(data.item_ids))
-    held = held_out(data, data.valid_from, data.test_from, settings.seed, own["max_valid_users"])
-    original = _in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"])
+    model, sold = _restore(folder, own, chosen["repeats"]), popular(data, TEST, rules["popularity"]["days"])
+    held = held_out(data, VALID, settings.seed, own["max_valid_users"])
+    # The variants are compared with the item-item part that has not seen the validation purchases.
+    parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"]}
+    original = replace(_in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"]), **parts)
     np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, again=original.again, popularity=sold)
     np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
     example = (torch.zeros(2, 3, own["dim"]), torch.zeros(2, 3, dtype=torch.int64))
     axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "states": {0: "users", 1: "baskets"}}
     onnx.export(model.encoder, example, folder / "encoder.fp32.onnx", ["vectors", "days"], ["states"], axes)
     onnx.int8(folder / "encoder.fp32.onnx", folder / "encoder.int8.onnx")
-    config = {"max_baskets": own["max_baskets"], "half_life": chosen["half_life"], "repeat": chosen["repeat"], "scale": chosen["scale"], "share": chosen["share"]}
-    expected, _ = original.recommend(held["histories"], held["day"], K)
+    config = {"max_baskets": own["max_baskets"], **{name: chosen[name] for name in ("half_life", "repeat", "scale", "share", "blend", "by_event")}}
+    expected, _ = original.recommend(held["histories"], held["day"], K, held["exclude"])
     figures = {"torch": {"valid_ndcg10": ndcg(expected, held)}}
     for variant in ("fp32", "int8"):
         file = f"encoder.{variant}.onnx"
-        served = serving.sequential(folder, {**config, "encoder": file}, settings.threads)
+        served = replace(serving.sequential(folder, {**config, "encoder": file}, settings.threads), **parts)
         begun = time.monotonic()
-        ranked, _ = served.recommend(held["histories"], held["day"], K)
+        ranked, _ = served.recommend(held["histories"], held["day"], K, held["exclude"])
         figures[variant] = {"valid_ndcg10": ndcg(ranked, held), "agreement": round(_agreement(expected, ranked), 5),
                             "users_per_s": round(len(ranked) / (time.monotonic() - begun), 1), "kb": round((folder / file).stat().st_size / 1024, 1)}
     limits = rules["compress"]
@@ -125,27 +143,28 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
 
 
 def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
-    """Measures the sealed candidate and both baselines, as they would be served, on the same users' purchases of the test days.
+    """Measures the sealed candidate and the baselines, as they would be served, on the same users' purchases of the test days.
 
     Writes evaluation.parquet (unit, NDCG@10 of each model), evaluation.json and the sealed baselines under `folder`.
     Every purchase counts, bought before or not; what lies outside the universe counts as missed, for all alike.
     """
-    started, rules, data = time.monotonic(), recipe(), load_dataset(dataset)
+    started, data = time.monotonic(), load_dataset(dataset)
+    rules = recipe_for(data)
     _prepare(settings)
-    chosen = fit_baselines(settings, data, folder, rules, echo)
-    held = held_out(data, data.test_from, data.end + 1)
-    models = {"candidate": folder, "popularity_7d": folder / "baselines/popularity_7d", "ease_recency": folder / "baselines/ease_recency"}
+    chosen = fit_baselines(settings, data, folder, rules, json.loads((folder / TRAINING).read_text(encoding="utf-8"))["ease"], echo)
+    held = held_out(data, TEST)
+    models = {"candidate": folder, **{name: folder / "baselines" / name for name in chosen}}
     columns, means = {}, {}
     for name, place in models.items():
         model = serving.load(place, settings.threads)
-        ranked, _ = model.recommend(held["histories"], held["day"], K)
+        ranked, _ = model.recommend(held["histories"], held["day"], K, held["exclude"])
         values = metrics.per_user(ranked, held["offsets"], held["items"], K)
         columns[name] = values[f"NDCG@{K}"]
         means[name] = {**_means(values), f"coverage@{K}": round(metrics.coverage(ranked, len(data.item_ids), K), 5)}
         echo(f"{name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in means[name].items()))
         if name == "candidate":
             parts = _parts(model, held)
-    result = {"models": means, "candidate_parts": parts, "users": len(held["users"]), "seed": settings.seed, "ease": chosen,
+    result = {"models": means, "candidate_parts": parts, "users": len(held["users"]), "seed": settings.seed, "baselines": chosen,
               "split": {"valid_from": data.meta["valid_from"], "test_from": data.meta["test_from"], "last_day": data.meta["day"]},
               "test_purchases_covered": data.meta["test_purchases_covered"], "seconds": round(time.monotonic() - started, 1)}
     pq.write_table(pa.table({"unit": data.user_ids[held["users"]].tolist(), **columns}), folder / "evaluation.parquet")
@@ -158,18 +177,24 @@ def _prepare(settings: Settings) -> None:
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
 
 
-def _training(data: Dataset, own: dict, random: np.random.Generator) -> tuple[Baskets, np.ndarray, np.ndarray]:
-    """Training baskets, where each one's window of targets ends, and purchases per item."""
+def _training(data: Dataset, own: dict, random: np.random.Generator) -> tuple[Baskets, np.ndarray, np.ndarray, bool]:
+    """Training positions, where each one's window of targets ends, purchases per item, and whether things are bought again."""
     users = np.arange(len(data.user_ids))
     if len(users) > own["max_train_users"]:
         users = np.sort(random.choice(users, own["max_train_users"], replace=False))
-    past = before(data, data.valid_from, users)
-    given = baskets(past.offsets, past.items, past.days, past.weights, own["max_baskets"])
+    past = before(data, VALID, users)
+    given = baskets(past.offsets, past.items, past.days, past.weights, own["max_baskets"], data.by_user)
     owner = np.repeat(np.arange(len(users)), np.diff(given.users)).astype(np.int64)
-    stride = np.int64(data.end + own["horizon"] + 1)
-    # Days of all users on one ascending axis, so one search finds every window's end.
-    ends = np.searchsorted(owner * stride + given.days, owner * stride + given.days + own["horizon"], side="right")
-    return given, ends, np.bincount(past.items, minlength=len(data.item_ids))
+    if data.by_user:
+        ends = np.minimum(np.arange(len(owner)) + 2, given.users[owner + 1])
+    else:
+        stride = np.int64(data.end + own["horizon"] + 1)
+        # Days of all users on one ascending axis, so one search finds every window's end.
+        ends = np.searchsorted(owner * stride + given.days, owner * stride + given.days + own["horizon"], side="right")
+    holder = np.repeat(owner, np.diff(given.offsets))
+    distinct = len(np.unique(holder * len(data.item_ids) + given.items))
+    repeats = not data.by_user and 1 - distinct / max(len(holder), 1) >= REPEATED
+    return given, ends, np.bincount(past.items, minlength=len(data.item_ids)), repeats
 
 
 def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
@@ -181,29 +206,45 @@ def _agreement(expected: np.ndarray, ranked: np.ndarray) -> float:
     return float((expected[:, :, None] == ranked[:, None, :]).any(axis=2).mean()) if len(expected) else 1.0
 
 
-def _tune_repeat(model: serving.Sequential, held: dict, grid: dict) -> dict:
-    """w and a of the repeat component that rank best on the validation users, around what training learned."""
-    best, fresh = {"valid_ndcg10": -1.0}, np.diff(held["histories"].offsets) == 0
-    base = model.base(held["histories"])
-    counts = decayed_counts(held["histories"], held["day"], model.half_life, len(model.item_ids))
-    for share in grid["shares"]:
-        for weight in grid["weights"]:
-            tried = replace(model, repeat=round(weight * model.repeat, 5), share=round(share * model.share, 5))
-            scores = tried.add_repeat(base.copy(), counts)
-            scores[fresh] = model.popularity
-            value = ndcg(top(scores, min(K, scores.shape[1]))[0], held)
-            if value > best["valid_ndcg10"]:
-                best = {"valid_ndcg10": value, "half_life": model.half_life, "repeat": tried.repeat, "scale": model.scale, "share": tried.share}
-    return best
+def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
+    """The part of the item-item model, and w and a of the repeat component, that rank best on the validation users."""
+    given, size = held["histories"], len(model.item_ids)
+    transformer, linear = model.transformer(given), model.linear.score(given, held["day"])
+    counts, fresh = decayed_counts(given, held["day"], model.half_life, size), np.diff(given.offsets) == 0
+    best = {"valid_ndcg10": -1.0}
+
+    def attempt(blend: float, weight: float, share: float) -> None:
+        nonlocal best
+        tried = replace(model, blend=blend, repeat=weight, share=share)
+        scores = tried.add_repeat(tried.mix(transformer, linear), counts)
+        scores[fresh] = model.popularity
+        if held["exclude"]:
+            scores[given.owners(), given.items] = -np.inf
+        value = ndcg(top(scores, min(K, size))[0], held)
+        if value > best["valid_ndcg10"]:
+            best = {"valid_ndcg10": value, "blend": blend, "repeat": weight, "share": share}
+
+    for blend in rules["blend"]["shares"]:
+        attempt(blend, model.repeat, model.share)
+    if model.repeat:
+        blend = best["blend"]
+        for share in rules["repeat"]["shares"]:
+            for weight in rules["repeat"]["weights"]:
+                attempt(blend, round(weight * model.repeat, 5), round(share * model.share, 5))
+        place = rules["blend"]["shares"].index(blend)
+        for blend in rules["blend"]["shares"][max(place - 1, 0):place + 2]:
+            attempt(blend, best["repeat"], best["share"])
+    return {**best, "half_life": model.half_life, "scale": model.scale, "by_event": model.by_event}
 
 
 def _parts(model: serving.Sequential, held: dict) -> dict:
-    """The candidate's ranking quality without one of its two parts: what each is worth."""
-    given, day = held["histories"], held["day"]
-    transformer, _ = rank(model.base, given, model.popularity, K, False)
-    tie = model.popularity / max(float(model.popularity.max()), 1.0) * 1e-3
-    habit, _ = rank(lambda block: decayed_counts(block, day, model.half_life, len(tie)).toarray() + tie, given, model.popularity, K, False)
-    return {"transformer_alone": {f"NDCG@{K}": ndcg(transformer, held)}, "repeat_alone": {f"NDCG@{K}": ndcg(habit, held)}}
+    """The candidate's ranking quality by each of its parts alone: what each is worth."""
+    given = held["histories"]
+    habit = frequency.Frequency(model.item_ids, model.half_life, model.popularity)
+    transformer, _ = rank(model.transformer, given, model.popularity, K, held["exclude"])
+    values = {"transformer_alone": ndcg(transformer, held), "linear_alone": quality(replace(model.linear, popularity=model.popularity), held),
+              "repeat_alone": quality(habit, held)}
+    return {name: {f"NDCG@{K}": value} for name, value in values.items()}
 
 
 def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float,
@@ -218,12 +259,13 @@ def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, hal
 
     with torch.inference_mode():
         table, bias, again = (part.cpu().numpy() for part in (model.item_vectors(), model.bias, model.propensity()))
-    return serving.Sequential(data.item_ids, table, bias, sold, encode, own["max_baskets"], half_life, again, weight, scale, share)
+    return serving.Sequential(data.item_ids, table, bias, sold, encode, own["max_baskets"], half_life, again, weight, scale, share,
+                              by_event=data.by_user)
 
 
-def _restore(folder: Path, own: dict) -> Sequential:
-    text = torch.from_numpy(np.load(folder / TEXT, allow_pickle=False))
-    model = Sequential(text, torch.ones(len(text)), own)
+def _restore(folder: Path, own: dict, repeats: bool) -> Sequential:
+    text, counts = (torch.from_numpy(np.load(folder / name, allow_pickle=False)) for name in (TEXT, COUNTS))
+    model = Sequential(text, counts, own, repeats)
     model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
     return model.eval()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from ecomrec.settings import Settings
 from ecomrec.store import open_store
 
+CHECKPOINT = ".checkpoint.pt"  # in a stage's folder: a dot file, so a manifest never seals it
 
 @contextmanager
 def stage(settings: Settings, run: str, family: str, *, needs: tuple[str, ...] = (), makes: str | None = None) -> Iterator[dict[str, Path]]:
@@ -25,8 +26,7 @@ def stage(settings: Settings, run: str, family: str, *, needs: tuple[str, ...] =
     if settings.store.startswith("file://"):
         folders = {name: Path(settings.store.removeprefix("file://")) / base / name for name in names}
         if makes and makes not in needs:
-            shutil.rmtree(folders[makes], ignore_errors=True)  # what a killed try left behind
-            folders[makes].mkdir(parents=True)
+            _clear(folders[makes])
         yield folders
         return
     store = open_store(settings)
@@ -39,6 +39,16 @@ def stage(settings: Settings, run: str, family: str, *, needs: tuple[str, ...] =
         yield folders
         if makes:
             store.put_folder(folders[makes], f"{base}/{makes}")
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a killed try left behind, but for the checkpoint that the next one goes on from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for child in folder.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+        elif child.name != CHECKPOINT:
+            child.unlink()
 
 
 def clear(settings: Settings, run: str) -> None:

@@ -1,6 +1,7 @@
 """A small shop through train → compress → evaluate: what is written, that it is honest, that a seed repeats it."""
 
 import json
+import shutil
 from datetime import date
 
 import numpy as np
@@ -27,7 +28,7 @@ def small():
     """A recipe for a shop of forty items, and text vectors without a text model."""
     rules = recommender.recipe()
     rules["sequential"].update(dim=16, epochs=3, negatives=64, positions=256)
-    rules["ease"].update(lambdas=[10.0, 100.0], user_half_lives=[30.0])
+    rules["ease"].update({"lambda": [10.0, 100.0], "half_life": [30.0], "step": [1.0]})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recommender, "recipe", lambda: rules)
         patch.setattr(recommender, "encode_texts", lambda texts, *_: np.random.default_rng(3).normal(size=(len(texts), 8)).astype(np.float32) / 3)
@@ -71,7 +72,7 @@ def test_compression_is_measured_and_the_folder_is_sealed(run):
 
 def test_everything_is_measured_on_the_same_users(run):
     table = pq.read_table(run["folder"] / "evaluation.parquet")
-    assert table.column_names == ["unit", "candidate", "popularity_7d", "ease_recency"]
+    assert table.column_names == ["unit", "candidate", "popularity_7d", "frequency", "item_knn", "ease_recency"]
     written = json.loads((run["folder"] / "evaluation.json").read_text())
     assert written == run["evaluate"] and written["users"] == len(table) == USERS
     for name in table.column_names[1:]:
@@ -87,7 +88,7 @@ def test_what_is_learned_beats_popularity_and_misses_count(run):
 
 
 def test_baselines_can_serve_and_the_gates_can_judge(run):
-    for name, kind in (("popularity_7d", "popularity"), ("ease_recency", "ease")):
+    for name, kind in (("popularity_7d", "popularity"), ("frequency", "frequency"), ("item_knn", "itemitem"), ("ease_recency", "itemitem")):
         assert artifact.read_manifest(run["folder"] / "baselines" / name)["kind"] == kind
         model = serving.load(run["folder"] / "baselines" / name)
         assert len(model.item_ids) == ITEMS and model.item_vectors.shape == (ITEMS, 8)
@@ -97,7 +98,7 @@ def test_baselines_can_serve_and_the_gates_can_judge(run):
 def test_the_same_seed_gives_the_same_metrics(settings, data, run, tmp_path):
     for step in ("train", "compress", "evaluate"):
         again = getattr(recommender, step)(settings, data, tmp_path, lambda _: None)
-    assert again["models"] == run["evaluate"]["models"] and again["ease"] == run["evaluate"]["ease"]
+    assert again["models"] == run["evaluate"]["models"] and again["baselines"] == run["evaluate"]["baselines"]
 
 
 def test_compressing_again_goes_on_from_the_training(settings, data, run):
@@ -115,15 +116,13 @@ def test_test_days_choose_nothing(settings, data, run, tmp_path):
         (tmp_path / file).write_bytes((data / file).read_bytes())
     pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), tmp_path / "interactions.parquet")
     other = recommender.train(settings, tmp_path, tmp_path / "model", lambda _: None)
-    same = {key: run["train"][key] for key in other if key not in ("seconds", "text_s")}
+    same = {key: run["train"][key] for key in other if key not in ("seconds", "text_s", "fit_s")}
     assert {key: other[key] for key in same} == same
 
 
 def test_a_failed_parity_is_refused(settings, data, run, tmp_path, monkeypatch):
-    import shutil
-
     folder = tmp_path / "model"
-    shutil.copytree(run["folder"] / "training", folder / "training")
+    shutil.copytree(run["folder"], folder, ignore=shutil.ignore_patterns("manifest.json", "*.onnx"))
     monkeypatch.setattr(serving, "onnx_encoder", lambda *_: lambda vectors, days: -100 * np.ones_like(vectors))
     with pytest.raises(AuditFailed, match="agrees with PyTorch"):
         recommender.compress(settings, data, folder, lambda _: None)
@@ -131,10 +130,8 @@ def test_a_failed_parity_is_refused(settings, data, run, tmp_path, monkeypatch):
 
 
 def test_int8_that_loses_quality_is_not_served(settings, data, run, tmp_path, monkeypatch):
-    import shutil
-
     folder = tmp_path / "model"
-    shutil.copytree(run["folder"] / "training", folder / "training")
+    shutil.copytree(run["folder"], folder, ignore=shutil.ignore_patterns("manifest.json", "*.onnx"))
     real = serving.onnx_encoder
     spoiled = lambda path, threads=0: (lambda v, d: -100 * np.ones_like(v)) if "int8" in path.name else real(path, threads)  # noqa: E731
     monkeypatch.setattr(serving, "onnx_encoder", spoiled)
@@ -146,14 +143,14 @@ def test_int8_that_loses_quality_is_not_served(settings, data, run, tmp_path, mo
 def test_metrics_agree_with_the_model(settings, data, run):
     """The published figure, computed again from the artefact by another path."""
     loaded = dataset.load(data)
-    held = heldout.held_out(loaded, loaded.test_from, loaded.end + 1)
+    held = heldout.held_out(loaded, dataset.TEST)
     ranked, _ = serving.load(run["folder"]).recommend(held["histories"], held["day"], 10)
     total = 0.0
     for row, wanted in zip(ranked, np.split(held["items"], held["offsets"][1:-1]), strict=True):
         gain = sum(1 / np.log2(place + 2) for place, item in enumerate(row) if item in wanted)
         total += gain / sum(1 / np.log2(place + 2) for place in range(min(10, len(wanted))))
     assert total / len(ranked) == pytest.approx(run["evaluate"]["models"]["candidate"]["NDCG@10"], abs=1e-4)
-    assert set(metrics.per_user(ranked, held["offsets"], held["items"])) == {"NDCG@10", "Recall@10", "MRR@10"}
+    assert set(metrics.per_user(ranked, held["offsets"], held["items"])) == {"NDCG@10", "Recall@10", "MRR@10", "MAP@10"}
 
 
 def test_days_without_a_purchase_decide_nothing_and_break_nothing(settings, data, tmp_path):
@@ -172,6 +169,6 @@ def test_days_without_a_purchase_decide_nothing_and_break_nothing(settings, data
 
 def test_many_users_are_drawn_the_same_way_each_time(data):
     loaded = dataset.load(data)
-    first, second = (heldout.held_out(loaded, loaded.valid_from, loaded.test_from, 7, 20) for _ in range(2))
+    first, second = (heldout.held_out(loaded, dataset.VALID, 7, 20) for _ in range(2))
     assert len(first["users"]) == len(first["histories"]) == 20 and (first["users"] == second["users"]).all()
     assert first["histories"].days.max() < loaded.valid_from

@@ -7,6 +7,7 @@ import numpy as np
 from scipy import sparse
 
 BLOCK = 16_000_000  # scores held at once: 64 MB of float32, whatever the number of users
+FADED = 60.0        # halvings after which an event counts the same as older ones: 2^-60 is still a float32
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,30 @@ class Histories:
         rows = slice(int(self.offsets[first]), int(self.offsets[last]))
         return Histories(self.offsets[first:last + 1] - self.offsets[first], self.items[rows], self.days[rows], self.times[rows], self.weights[rows])
 
+    def owners(self) -> np.ndarray:
+        """User of each row, int64 [N]."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def steps_back(self, by_event: bool) -> np.ndarray:
+        """How many steps each row lies before its user's newest one, int64 [N]; a step is an event, or a day with events."""
+        if by_event:
+            return np.repeat(self.offsets[1:], np.diff(self.offsets)) - 1 - np.arange(len(self.items))
+        owner = self.owners()
+        opens = np.zeros(len(owner), dtype=np.int64)
+        opens[1:] = (np.diff(owner) == 0) & (np.diff(self.days) != 0)
+        number = np.cumsum(opens)
+        newest = number[np.maximum(self.offsets[1:] - 1, 0)] if len(number) else number
+        return np.repeat(newest, np.diff(self.offsets)) - number
+
+
+@dataclass(frozen=True)
+class Recency:
+    """How the past fades: by half each `half_life` days, and to the share `step` with each step back (1: not at all)."""
+
+    half_life: float = np.inf
+    step: float = 1.0
+    by_event: bool = False  # a step is an event; else a day with events
+
 
 def histories(user: np.ndarray, item: np.ndarray, day: np.ndarray, time: np.ndarray, weight: np.ndarray, users: np.ndarray, items: int) -> Histories:
     """Histories of `users` (ascending) from rows sorted by user and time; rows of other users or of items >= `items` are left out."""
@@ -40,10 +65,13 @@ def histories(user: np.ndarray, item: np.ndarray, day: np.ndarray, time: np.ndar
     return Histories(np.concatenate(([0], np.cumsum(counts))).astype(np.int64), item[keep], day[keep], time[keep], weight[keep])
 
 
-def decayed_counts(given: Histories, day: int, half_life: float, items: int) -> sparse.csr_matrix:
-    """Float32 [U, items]: sum of weight * 2^(-age / half_life), age in days at `day`."""
-    age = np.maximum(day - given.days, 0)
-    values = given.weights * np.exp2(-age / np.float32(half_life)).astype(np.float32)
+def decayed_counts(given: Histories, day: int, recency: Recency | float, items: int) -> sparse.csr_matrix:
+    """Float32 [U, items]: sum of weight * 2^(-age / half_life) * step^(steps back), age in days at `day`. A number is a half-life."""
+    recency = recency if isinstance(recency, Recency) else Recency(recency)
+    halvings = np.maximum(day - given.days, 0) / recency.half_life
+    if recency.step < 1:
+        halvings = halvings - given.steps_back(recency.by_event) * np.log2(recency.step)
+    values = given.weights * np.exp2(-np.minimum(halvings, FADED)).astype(np.float32)
     # Copies: summing duplicates works in place and would reorder the caller's history.
     matrix = sparse.csr_matrix((values, given.items.copy(), given.offsets.copy()), shape=(len(given), items))
     matrix.sum_duplicates()
@@ -73,11 +101,19 @@ def rank(score: Callable[[Histories], np.ndarray], given: Histories, popularity:
 
 def top(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Exact top k of each row: highest value first, then smallest index; -1 where the value is -inf."""
-    threshold = np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k]
-    ids = np.empty((len(values), k), dtype=np.int32)
-    for row, limit in enumerate(threshold):
-        near = np.flatnonzero(values[row] >= limit)
-        ids[row] = near[np.argsort(-values[row, near], kind="stable")[:k]]
+    width = values.shape[1]
+    ids = np.sort(np.argpartition(values, width - k, axis=1)[:, width - k:], axis=1).astype(np.int32)
     chosen = np.take_along_axis(values, ids, axis=1)
+    limit = chosen.min(axis=1, keepdims=True)
+    # Where more items tie at the last place than fit, the smaller indices take the places.
+    tied = np.flatnonzero((values >= limit).sum(axis=1) > k)
+    if len(tied):
+        part = values[tied]
+        at, above = part == limit[tied], part > limit[tied]
+        keep = above | (at & (np.cumsum(at, axis=1) <= k - above.sum(axis=1, keepdims=True)))
+        ids[tied] = np.nonzero(keep)[1].reshape(len(tied), k)
+        chosen[tied] = np.take_along_axis(part, ids[tied], axis=1)
+    order = np.argsort(-chosen, axis=1, kind="stable")
+    ids, chosen = np.take_along_axis(ids, order, axis=1), np.take_along_axis(chosen, order, axis=1)
     ids[np.isneginf(chosen)] = -1
     return ids, chosen

@@ -1,31 +1,11 @@
-"""EASE (Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data) with recency: decayed training rows, decayed user rows.
+"""EASE (Steck 2019, Embarrassingly Shallow Autoencoders for Sparse Data): fitted on decayed rows, served with decayed rows.
 
-B = I - P diag(P)^-1 with P = (X'X + lambda I)^-1; a user's scores are their decayed row times B. The diagonal of B is zero.
-Needs items² floats of memory and items³ time: cap the items.
+B = I - P diag(P)^-1 with P = (X'X + lambda I)^-1; the diagonal of B is zero. `fit` is exact and needs items² floats of
+memory and items³ time; `fit_sparse` solves each item's regression on its neighbours alone and needs items * neighbours.
 """
-
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy import linalg, sparse
-
-from ecomrec.models import Histories, decayed_counts, rank
-
-
-@dataclass(frozen=True)
-class Ease:
-    item_ids: np.ndarray    # str [I]
-    weights: np.ndarray     # float32 [I, I], B
-    half_life: float        # days, of the user's row at inference
-    popularity: np.ndarray  # float32 [I], for users without history
-    item_vectors: np.ndarray | None = None
-
-    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """See `ecomrec.models.rank`. `day` is the day that recency is counted from."""
-        def score(block: Histories) -> np.ndarray:
-            return decayed_counts(block, day, self.half_life, len(self.item_ids)) @ self.weights
-        return rank(score, histories, self.popularity, k, exclude_bought)
 
 
 def gram(rows: sparse.csr_matrix) -> np.ndarray:
@@ -47,12 +27,26 @@ def fit(product: np.ndarray, penalty: float) -> np.ndarray:
     return np.ascontiguousarray(weights)
 
 
-def save(folder: Path, model: Ease) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "ease.npz", item_ids=model.item_ids, half_life=np.float64(model.half_life), popularity=model.popularity,
-             weights=model.weights)
+def fit_sparse(product: sparse.csr_matrix, penalty: float, neighbours: int) -> sparse.csr_matrix:
+    """B with at most `neighbours` weights a column, float32 [I, I]: item j is regressed on the items that share most with it.
 
-
-def load(folder: Path, item_vectors: np.ndarray | None = None) -> Ease:
-    with np.load(folder / "ease.npz", allow_pickle=False) as data:
-        return Ease(data["item_ids"], data["weights"], float(data["half_life"]), data["popularity"], item_vectors)
+    The exact solution restricted to a neighbourhood, as fsSLIM does for SLIM (Ning & Karypis 2011); `product` is X'X, sparse.
+    """
+    items, columns = product.shape[0], []
+    product = sparse.csc_matrix(product, dtype=np.float64)
+    diagonal = product.diagonal()
+    for item in range(items):
+        span = slice(product.indptr[item], product.indptr[item + 1])
+        near, shared = product.indices[span], product.data[span]
+        other = near != item
+        near, shared = near[other], shared[other]
+        if len(near) > neighbours:
+            likeness = shared / np.sqrt(diagonal[near])
+            near = near[np.sort(np.argpartition(likeness, -neighbours)[-neighbours:])]
+        near = np.sort(near)
+        matrix = product[:, near][near].toarray()
+        matrix[np.diag_indices_from(matrix)] += penalty
+        right = product[:, [item]].toarray().ravel()[near]
+        solved = linalg.solve(matrix, right, assume_a="pos", overwrite_a=True) if len(near) else right
+        columns.append(sparse.csc_matrix((solved.astype(np.float32), (near, np.zeros(len(near), dtype=np.int64))), shape=(items, 1)))
+    return sparse.csr_matrix(sparse.hstack(columns))

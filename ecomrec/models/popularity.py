@@ -34,9 +34,9 @@ def count(item: np.ndarray, day: np.ndarray, weight: np.ndarray, until: int, day
     return np.bincount(item[keep], weights=weight[keep], minlength=items).astype(np.float32)
 
 
-def save(folder: Path, item_ids: np.ndarray, counts: np.ndarray) -> None:
+def save(folder: Path, model: Popularity) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "popularity.npz", item_ids=item_ids, counts=counts)
+    np.savez(folder / "popularity.npz", item_ids=model.item_ids, counts=model.counts)
 
 
 def load(folder: Path, item_vectors: np.ndarray | None = None) -> Popularity:

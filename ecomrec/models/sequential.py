@@ -1,9 +1,10 @@
-"""A causal transformer over baskets, with the user's own repeat buying as a part of the score.
+"""A causal transformer over what a user did, with the user's own repeat buying as a part of the score.
 
-A position is one day's basket: the mean of its items' vectors (id embedding + projected text vector, so an item bought
-rarely still has the place its words give it). Items within a basket have no order, and a household has ten times fewer
-baskets than purchases. Attention is causal and sees the days between two baskets (a learned bias per log2 bucket, after
-Raffel et al. 2020, T5). The vector after basket t scores the purchases of the next `horizon` days:
+A position is one day's basket or one event: the mean of its items' vectors (id embedding + projected text vector, so an
+item bought rarely still has the place its words give it). Within a basket items have no order, and a household has ten
+times fewer baskets than purchases. Attention is causal and sees how many steps and days lie between two positions (learned
+biases per bucket, after Raffel et al. 2020, T5); every residual branch is gated (LiGR, Borisyuk et al. 2025). The vector
+after position t scores what is bought in the next `horizon` days, or next at all:
 
     score(user, item) = l                                    when the user never bought the item, l = h_t . v_item + b_item
                         a * l + w * log1p(s * c) + r_item    when they did, c = sum of 2^(-age / half_life) over those purchases
@@ -11,18 +12,20 @@ Raffel et al. 2020, T5). The vector after basket t scores the purchases of the n
 The second line is the repeat component: personal frequency with recency (as in Hu et al. 2020, TIFU-KNN), how readily this
 item is bought again (r_item, from its text and id), and less of what everybody buys (a < 1): popularity says much about
 a first purchase and little about the tenth (repeat and explore modes, Ren et al. 2019, RepeatNet). It is present
-while the transformer trains, so the transformer learns what personal frequency does not say. Loss: sampled softmax with
-the logQ correction (Bengio & Senécal 2008; Yi et al. 2019).
+while the transformer trains, so the transformer learns what personal frequency does not say; where nothing is bought twice
+it is left out. Loss: softmax over the catalogue, sampled with the logQ correction (Bengio & Senécal 2008; Yi et al. 2019)
+where the catalogue is larger than the sample.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-LAGS = 10  # log2 buckets of days between two baskets
+LAGS = 10   # log2 buckets of days between two positions
+STEPS = 32  # positions between two positions; further is one bucket
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,14 @@ class Baskets:
     weights: np.ndarray  # float32 [N], summed over the day's events of the item
 
 
-def baskets(offsets: np.ndarray, items: np.ndarray, days: np.ndarray, weights: np.ndarray, limit: int | None = None) -> Baskets:
-    """Baskets of histories (rows sorted by user and day), only the newest `limit` of each user."""
+def baskets(offsets: np.ndarray, items: np.ndarray, days: np.ndarray, weights: np.ndarray, limit: int | None = None, by_event: bool = False) -> Baskets:
+    """Baskets of histories (rows sorted by user and day), only the newest `limit` of each user; `by_event`: each row is one."""
     user = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    if by_event:
+        counts = np.diff(offsets)
+        keep = np.arange(len(user)) >= np.repeat(offsets[1:] - (counts if limit is None else np.minimum(counts, limit)), counts)
+        return Baskets(_starts(np.bincount(user[keep], minlength=len(counts))), days[keep], np.arange(keep.sum() + 1), items[keep],
+                       weights[keep].astype(np.float32))
     order = np.lexsort((items, days, user))
     user, items, days, weights = user[order], items[order], days[order], weights[order]
     changed = np.ones(len(user), dtype=bool)
@@ -66,30 +74,32 @@ def _starts(sizes: np.ndarray) -> np.ndarray:
 
 
 class Block(nn.Module):
-    """Pre-norm causal attention and a GELU MLP. x: [B, T, d], lags: [B, T, T] bucket numbers."""
+    """Pre-norm causal attention and a GELU MLP, each behind a gate. x: [B, T, d]; bias: [B, heads, T, T], -inf where not seen."""
 
     def __init__(self, dim: int, heads: int, dropout: float):
         super().__init__()
         self.heads = heads
         self.before, self.after = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.query_key_value, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
-        self.bias = nn.Embedding(LAGS, heads)
+        self.lag, self.step = nn.Embedding(LAGS, heads), nn.Embedding(STEPS, heads)
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
+        self.gate, self.mlp_gate = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.drop = nn.Dropout(dropout)
-        nn.init.zeros_(self.bias.weight)
+        nn.init.zeros_(self.lag.weight)
+        nn.init.zeros_(self.step.weight)
 
-    def forward(self, x: torch.Tensor, lags: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, lags: torch.Tensor, steps: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
         size = x.shape[0], x.shape[1], self.heads, -1
         query, key, value = (part.reshape(size).transpose(1, 2) for part in self.query_key_value(self.before(x)).chunk(3, dim=-1))
-        weights = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5) + self.bias(lags).permute(0, 3, 1, 2)
+        weights = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5) + self.lag(lags).permute(0, 3, 1, 2) + self.step(steps).permute(2, 0, 1)
         weights = weights.masked_fill(~allowed, -1e9).softmax(dim=-1)
         mixed = (weights @ value).transpose(1, 2).reshape(x.shape)
-        x = x + self.drop(self.out(mixed))
-        return x + self.drop(self.mlp(self.after(x)))
+        x = x + self.drop(torch.sigmoid(self.gate(x)) * self.out(mixed))
+        return x + self.drop(torch.sigmoid(self.mlp_gate(x)) * self.mlp(self.after(x)))
 
 
 class UserEncoder(nn.Module):
-    """Basket vectors [B, T, d] and their days [B, T] to user vectors [B, T, d]; this is what is exported to ONNX.
+    """Position vectors [B, T, d] and their days [B, T] to user vectors [B, T, d]; this is what is exported to ONNX.
 
     Sequences are padded at the end, which a causal model never sees from a real position.
     """
@@ -102,58 +112,115 @@ class UserEncoder(nn.Module):
     def forward(self, vectors: torch.Tensor, days: torch.Tensor) -> torch.Tensor:
         lag = (days.unsqueeze(2) - days.unsqueeze(1)).clamp(min=0)
         lags = torch.log2(lag.float() + 1).ceil().long().clamp(max=LAGS - 1)
-        steps = torch.arange(vectors.shape[1], device=vectors.device)
-        allowed = (steps.unsqueeze(1) >= steps.unsqueeze(0)).unsqueeze(0).unsqueeze(0)
+        place = torch.arange(vectors.shape[1], device=vectors.device)
+        back = place.unsqueeze(1) - place.unsqueeze(0)
+        allowed = (back >= 0).unsqueeze(0).unsqueeze(0)
         x = self.drop(self.first(vectors))
         for block in self.blocks:
-            x = block(x, lags, allowed)
+            x = block(x, lags, back.clamp(min=0, max=STEPS - 1), allowed)
         return self.last(x)
 
 
-class Sequential(nn.Module):
-    """The whole model; `text`: frozen float [I, e] vectors of the items, `shares`: float [I] purchase shares of the items."""
+@dataclass(frozen=True)
+class Batch:
+    """One training step's users as tensors. Items are named by their place in `items`, the only rows of the tables that are read."""
 
-    def __init__(self, text: torch.Tensor, shares: torch.Tensor, recipe: dict):
+    items: torch.Tensor       # int64 [i], ascending item indices
+    flat: torch.Tensor        # int64 [N], what the positions hold …
+    starts: torch.Tensor      # int64 [P+1], … position by position
+    row: torch.Tensor         # int64 [P], the grid cell of each position
+    column: torch.Tensor      # int64 [P]
+    days: torch.Tensor        # int64 [B, T]
+    asked: torch.Tensor       # int64 [n], positions that have something to predict
+    wanted: torch.Tensor      # int64 [n, targets]
+    drawn: torch.Tensor       # int64 [c], what the targets compete with
+    correction: torch.Tensor  # float32 [c], log of the expected draws of each
+    counts: torch.Tensor | None        # float32 [n, c], decayed purchases of `drawn`
+    wanted_counts: torch.Tensor | None  # float32 [n, targets]
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(*(part if part is None else part.to(device) for part in (getattr(self, field.name) for field in fields(self))))
+
+
+class Sequential(nn.Module):
+    """The whole model; `text`: frozen float [I, e] vectors of the items, `counts`: int [I] purchases of them in training.
+
+    An item without purchases has no id embedding: its text alone places it.
+    """
+
+    def __init__(self, text: torch.Tensor, counts: torch.Tensor, recipe: dict, repeats: bool = True):
         super().__init__()
         dim = recipe["dim"]
         self.register_buffer("text", text)
+        self.register_buffer("seen", (counts > 0).float())
         self.identity = nn.Embedding(len(text), dim)
         self.project = nn.Linear(text.shape[1], dim, bias=False)
-        self.bias = nn.Parameter(torch.log(shares.clamp(min=1e-9)) - torch.log(shares.clamp(min=1e-9)).mean())
+        shares = torch.log((counts + 1) / (counts + 1).sum()).float()
+        self.bias = nn.Parameter(shares - shares.mean())
         self.encoder = UserEncoder(dim, recipe["heads"], recipe["blocks"], recipe["dropout"])
-        self.repeat = nn.Parameter(torch.tensor([1.0, np.log(recipe["repeat_scale"]), 0.3, 2.0]))  # w, log s, a, mean of r
-        self.again, self.again_text = nn.Embedding(len(text), 1), nn.Linear(text.shape[1], 1, bias=False)
+        self.forget, self.smoothing = recipe["identity_dropout"], recipe["label_smoothing"]
+        if repeats:
+            self.repeat = nn.Parameter(torch.tensor([1.0, np.log(recipe["repeat_scale"]), 0.3, 2.0]))  # w, log s, a, mean of r
+            self.again, self.again_text = nn.Embedding(len(text), 1), nn.Linear(text.shape[1], 1, bias=False)
+            nn.init.zeros_(self.again.weight)
+            nn.init.zeros_(self.again_text.weight)
+        else:
+            self.repeat = None
         nn.init.normal_(self.identity.weight, std=0.02)  # small: training starts at popularity and habit, and adds to them
         nn.init.normal_(self.project.weight, std=0.02)
-        nn.init.zeros_(self.again.weight)
-        nn.init.zeros_(self.again_text.weight)
 
     def groups(self, recipe: dict) -> list[dict]:
         """Parameter groups of the optimiser: the few numbers of the repeat component move faster and do not decay."""
         rest = [part for name, part in self.named_parameters() if name != "repeat"]
-        return [{"params": rest, "lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]},
-                {"params": [self.repeat], "lr": 10 * recipe["learning_rate"], "weight_decay": 0.0}]
+        habit = [{"params": [self.repeat], "lr": 10 * recipe["learning_rate"], "weight_decay": 0.0}] if self.repeat is not None else []
+        return [{"params": rest, "lr": recipe["learning_rate"], "weight_decay": recipe["weight_decay"]}, *habit]
 
-    def candidates(self, states: torch.Tensor, table: torch.Tensor, items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
-        """Scores [n, c] of `items`, [c] for all states [n, d] or [n, c] for each; counts: decayed purchases [n, c]."""
-        dots = states @ table[items].T if items.dim() == 1 else (table[items] @ states.unsqueeze(2)).squeeze(2)
-        scores = dots + self.bias[items]
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Mean loss of the batch in nats."""
+        table, bias = self.item_vectors(batch.items), self.bias[batch.items]
+        vectors = table.new_zeros((*batch.days.shape, table.shape[1]))
+        vectors[batch.row, batch.column] = pool(table, batch.flat, batch.starts)
+        states = self.encoder(vectors, batch.days)[batch.row[batch.asked], batch.column[batch.asked]]
+        everything = len(batch.drawn) == len(batch.items)
+        drawn = states @ (table if everything else table[batch.drawn]).T + (bias if everything else bias[batch.drawn])
+        target = torch.einsum("nd,ntd->nt", states, table[batch.wanted]) + bias[batch.wanted]
+        if batch.counts is not None:
+            again = self.propensity(batch.items)
+            drawn = self._with_habit(drawn, batch.counts, again[batch.drawn])
+            target = self._with_habit(target, batch.wanted_counts, again[batch.wanted])
+        rivals = (drawn - batch.correction).unsqueeze(1).masked_fill(batch.wanted.unsqueeze(2) == batch.drawn, -1e9)
+        total = torch.logaddexp(rivals.logsumexp(dim=2), target)
+        loss = total - (1 - self.smoothing) * target
+        if self.smoothing:
+            loss = loss - self.smoothing * drawn.mean(dim=1, keepdim=True)
+        return loss.mean()
+
+    def _with_habit(self, scores: torch.Tensor, counts: torch.Tensor, again: torch.Tensor) -> torch.Tensor:
         weight, scale, share, _ = self.repeat
-        again = share * scores + weight * torch.log1p(scale.exp() * counts) + self.propensity()[items]
-        return torch.where(counts > 0, again, scores)
+        return torch.where(counts > 0, share * scores + weight * torch.log1p(scale.exp() * counts) + again, scores)
 
     def habit(self) -> tuple[float, float, float]:
-        """w, s and a of the repeat component."""
+        """w, s and a of the repeat component; without one, what adds nothing."""
+        if self.repeat is None:
+            return 0.0, 1.0, 1.0
         weight, scale, share, _ = self.repeat.detach().cpu().tolist()
         return weight, float(np.exp(scale)), share
 
-    def propensity(self) -> torch.Tensor:
+    def propensity(self, items: torch.Tensor | None = None) -> torch.Tensor:
         """r, how readily each item is bought again, [I]."""
-        return (self.again.weight + self.again_text(self.text)).squeeze(1) + self.repeat[3]
+        items = torch.arange(len(self.text), device=self.text.device) if items is None else items
+        if self.repeat is None:
+            return torch.zeros(len(items), device=self.text.device)
+        return (self.again(items) + self.again_text(self.text[items])).squeeze(1) + self.repeat[3]
 
-    def item_vectors(self) -> torch.Tensor:
-        """[I, d], used both for what was bought and for what may be bought."""
-        return self.identity.weight + self.project(self.text)
+    def item_vectors(self, items: torch.Tensor | None = None) -> torch.Tensor:
+        """[I, d], used both for what was bought and for what may be bought. In training some items forget who they are (recipe:
+        identity_dropout), so that the text learns to speak for itself."""
+        items = torch.arange(len(self.text), device=self.text.device) if items is None else items
+        known = self.seen[items]
+        if self.training and self.forget:
+            known = known * (torch.rand_like(known) >= self.forget)
+        return self.identity(items) * known.unsqueeze(1) + self.project(self.text[items])
 
 
 def pool(table, flat, starts):
@@ -194,47 +261,39 @@ def batches(given: Baskets, positions: int, random: np.random.Generator) -> list
     return [groups[number] for number in random.permutation(len(groups))]
 
 
-def fit_epoch(model: Sequential, given: Baskets, ends: np.ndarray, recipe: dict, half_life: float, sampling: np.ndarray,
-              optimizer: torch.optim.Optimizer, random: np.random.Generator) -> float:
-    """One pass over the users; returns the mean loss in nats.
-
-    ends: int64 [B], basket b must predict the items of the baskets b+1 … ends[b]-1 of the same user.
-    sampling: float64 [I], the distribution of the negatives.
-    """
-    model.train()
-    device, total, steps = model.text.device, 0.0, 0
-    cumulative = np.cumsum(sampling)
-    for users in batches(given, recipe["positions"], random):
-        basket, row, column, days = pad(given, users)
-        # What each position must predict: `targets` draws from the items of its window.
-        low, high = given.offsets[basket + 1], given.offsets[ends[basket]]
-        asked = np.flatnonzero(high > low)
-        if not len(asked):
-            continue
-        drawn = low[asked, None] + (random.random((len(asked), recipe["targets"])) * (high - low)[asked, None]).astype(np.int64)
-        wanted = given.items[drawn].astype(np.int64)
-        negatives = np.minimum(np.searchsorted(cumulative, random.random(recipe["negatives"]) * cumulative[-1], side="right"), len(sampling) - 1)
-        correction = torch.from_numpy(np.log(sampling[negatives] * recipe["negatives"]).astype(np.float32)).to(device)
-        flat, starts, weights = flatten(given, basket)
-        table = model.item_vectors()
-        vectors = torch.zeros((*days.shape, table.shape[1]), device=device)
-        vectors[row, column] = pool(table, torch.from_numpy(flat).to(device), torch.from_numpy(starts).to(device))
-        states = model.encoder(vectors, torch.from_numpy(days).to(device))[row[asked], column[asked]]
+def draw(given: Baskets, ends: np.ndarray, users: np.ndarray, recipe: dict, sampling: np.ndarray, half_life: float | None,
+         random: np.random.Generator) -> Batch | None:
+    """The training step of `users`; None when they have nothing to predict. See `ecomrec.trainer.Task`."""
+    basket, row, column, days = pad(given, users)
+    # What each position must predict: `targets` draws from the items of its window.
+    low, high = given.offsets[basket + 1], given.offsets[ends[basket]]
+    asked = np.flatnonzero(high > low)
+    if not len(asked):
+        return None
+    drawn = low[asked, None] + (random.random((len(asked), recipe["targets"])) * (high - low)[asked, None]).astype(np.int64)
+    wanted = given.items[drawn].astype(np.int64)
+    flat, starts, weights = flatten(given, basket)
+    if recipe["negatives"] < len(sampling):
+        cumulative = np.cumsum(sampling)
+        negatives = np.unique(np.minimum(np.searchsorted(cumulative, random.random(recipe["negatives"]) * cumulative[-1], side="right"), len(sampling) - 1))
+        # Expected draws, as each rival is counted once: 1 - (1 - q)^n.
+        correction = np.log(-np.expm1(recipe["negatives"] * np.log1p(-np.minimum(sampling[negatives], 0.999)))).astype(np.float32)
+        items = np.unique(np.concatenate((flat, wanted.ravel(), negatives)))
+    else:
+        items = negatives = np.arange(len(sampling))
+        correction = np.zeros(len(items), dtype=np.float32)
+    place = np.empty(len(sampling), dtype=np.int64)
+    place[items] = np.arange(len(items))
+    counts = wanted_counts = None
+    if half_life is not None:
+        candidates, where = np.unique(np.concatenate((negatives, wanted.ravel())), return_inverse=True)
         # Decayed counts of the candidates at each position: [T, T] decay times [T, candidates] purchases, per user.
-        candidates, place = np.unique(np.concatenate((negatives, wanted.ravel())), return_inverse=True)
-        counts = _counts(flat, np.repeat(np.arange(len(basket)), np.diff(starts)), weights, row, column, days, candidates, half_life)
-        counts = counts[row[asked], column[asked]]
-        place = torch.from_numpy(place)
-        first, own = place[:len(negatives)], place[len(negatives):].reshape(wanted.shape)
-        drawn = model.candidates(states, table, torch.from_numpy(negatives).to(device), counts[:, first].to(device))
-        target = model.candidates(states, table, torch.from_numpy(wanted).to(device), counts.gather(1, own).to(device))
-        loss = F.softplus(torch.logsumexp(drawn - correction, dim=1, keepdim=True) - target).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        total, steps = total + loss.item(), steps + 1
-    return total / max(steps, 1)
+        bought = _counts(flat, np.repeat(np.arange(len(basket)), np.diff(starts)), weights, row, column, days, candidates, half_life)
+        bought = bought[row[asked], column[asked]]
+        where = torch.from_numpy(where)
+        counts, wanted_counts = bought[:, where[:len(negatives)]], bought.gather(1, where[len(negatives):].reshape(wanted.shape))
+    arrays = (items, place[flat], starts, row, column, days, asked, place[wanted], place[negatives], correction)
+    return Batch(*(torch.from_numpy(np.ascontiguousarray(part)) for part in arrays), counts, wanted_counts)
 
 
 def _counts(flat, owner, weights, row, column, days, candidates, half_life) -> torch.Tensor:

@@ -12,13 +12,14 @@ import numpy as np
 
 from ecomrec import artifact, compress
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, decayed_counts, ease, popularity, rank
+from ecomrec.models import Histories, decayed_counts, frequency, itemitem, popularity, rank
 from ecomrec.models.sequential import baskets, user_vectors
 
 
 @dataclass(frozen=True)
 class Sequential:
-    """The transformer as it is served: tables in numpy, the user encoder behind `encode` (ONNX Runtime, or PyTorch in training)."""
+    """The transformer as it is served, blended with an item-item model: tables in numpy, the user encoder behind `encode`
+    (ONNX Runtime, or PyTorch in training)."""
 
     item_ids: np.ndarray
     table: np.ndarray       # float32 [I, d]
@@ -30,24 +31,40 @@ class Sequential:
     again: np.ndarray       # float32 [I], r: how readily an item is bought again
     repeat: float           # w, weight of the repeat component …
     scale: float            # … s, what it multiplies the decayed counts by …
-    share: float            # … and a, what it keeps of the transformer's score
+    share: float            # … and a, what it keeps of the rest of the score
+    linear: itemitem.ItemItem | None = None
+    blend: float = 0.0      # 0-1, the part of `linear` in the score before repeat buying
+    by_event: bool = False  # a position of the sequence is an event, not a day's basket
     item_vectors: np.ndarray | None = None
 
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
         return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought)
 
-    def base(self, given: Histories) -> np.ndarray:
-        """Scores without the repeat component, float32 [U, I]."""
-        newest = baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets)
+    def transformer(self, given: Histories) -> np.ndarray:
+        """The transformer's scores, float32 [U, I]."""
+        newest = baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets, self.by_event)
         scores = user_vectors(self.encode, self.table, newest) @ self.table.T
         scores += self.bias
         return scores
 
+    def base(self, given: Histories, day: int) -> np.ndarray:
+        """Scores without the repeat component, float32 [U, I]."""
+        return self.mix(self.transformer(given), self.linear.score(given, day)) if self.blend else self.transformer(given)
+
+    def mix(self, scores: np.ndarray, linear: np.ndarray) -> np.ndarray:
+        """Both brought to the same spread over the items of each user, which is the transformer's. [U, I], a new array."""
+        mean, spread = scores.mean(axis=1, keepdims=True), scores.std(axis=1, keepdims=True)
+        other = linear.std(axis=1, keepdims=True)
+        factor = np.float32(self.blend) * spread / np.maximum(other, np.float32(1e-12))
+        return np.float32(1 - self.blend) * (scores - mean) + factor * (linear - linear.mean(axis=1, keepdims=True)) + mean
+
     def score(self, given: Histories, day: int) -> np.ndarray:
-        return self.add_repeat(self.base(given), decayed_counts(given, day, self.half_life, len(self.item_ids)))
+        return self.add_repeat(self.base(given, day), decayed_counts(given, day, self.half_life, len(self.item_ids)))
 
     def add_repeat(self, scores: np.ndarray, counts) -> np.ndarray:
         """`scores` [U, I] with what was bought scored by the repeat component, in place; `counts` is sparse [U, I]."""
+        if not self.repeat:
+            return scores
         rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
         habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + self.again[items]
         scores[rows, items] = np.float32(self.share) * scores[rows, items] + habit
@@ -68,8 +85,10 @@ def load(folder: Path, threads: int = 0):
     match manifest["kind"]:
         case "sequential":
             return sequential(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), threads, item_vectors)
-        case "ease":
-            return ease.load(folder, item_vectors)
+        case "itemitem":
+            return itemitem.load(folder, item_vectors)
+        case "frequency":
+            return frequency.load(folder, item_vectors)
         case "popularity":
             return popularity.load(folder, item_vectors)
         case kind:
@@ -77,8 +96,9 @@ def load(folder: Path, threads: int = 0):
 
 
 def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.ndarray | None = None) -> Sequential:
-    """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the repeat component."""
+    """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the blend."""
     with np.load(folder / "tables.npz", allow_pickle=False) as data:
         tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity", "again")}
-    return Sequential(**tables, encode=onnx_encoder(folder / config["encoder"], threads), max_baskets=config["max_baskets"],
-                      half_life=config["half_life"], repeat=config["repeat"], scale=config["scale"], share=config["share"], item_vectors=item_vectors)
+    numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "by_event")}
+    return Sequential(**tables, **numbers, encode=onnx_encoder(folder / config["encoder"], threads), linear=itemitem.load(folder / "linear"),
+                      item_vectors=item_vectors)

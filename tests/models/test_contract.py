@@ -5,19 +5,20 @@ of their colour; it must come before every item of the other colour.
 """
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from ecomrec import artifact, compress
+from ecomrec import artifact, compress, trainer
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, decayed_counts, ease, histories, popularity, serving
-from ecomrec.models.sequential import Sequential, baskets, fit_epoch
+from ecomrec.models import Histories, Recency, decayed_counts, ease, frequency, histories, itemitem, popularity, serving
+from ecomrec.models.sequential import Sequential, baskets
 
 USERS, ITEMS, DAYS = 60, 12, 12
-RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.0, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.0,
-          "positions": 128, "targets": 4, "negatives": 64}
+RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.0, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.0, "adversarial": 0.0,
+          "identity_dropout": 0.0, "label_smoothing": 0.0, "positions": 128, "targets": 4, "negatives": 64, "epochs": 12, "patience": 12}
 IDS = np.array([f"item{number:02}" for number in range(ITEMS)])
 
 
@@ -35,39 +36,60 @@ def checkerboard() -> Histories:
 
 
 def save_popularity(folder, given):
-    popularity.save(folder, IDS, np.bincount(given.items, minlength=ITEMS).astype(np.float32))
+    popularity.save(folder, popularity.Popularity(IDS, np.bincount(given.items, minlength=ITEMS).astype(np.float32)))
     return "popularity"
 
 
+def item_item(weights) -> itemitem.ItemItem:
+    return itemitem.ItemItem(IDS, weights, Recency(30.0), np.bincount(checkerboard().items, minlength=ITEMS).astype(np.float32))
+
+
 def save_ease(folder, given):
-    weights = ease.fit(ease.gram(decayed_counts(given, DAYS, 60, ITEMS)), 1.0)
-    ease.save(folder, ease.Ease(IDS, weights, 30.0, np.bincount(given.items, minlength=ITEMS).astype(np.float32)))
-    return "ease"
+    itemitem.save(folder, item_item(ease.fit(ease.gram(decayed_counts(given, DAYS, 60, ITEMS)), 1.0)))
+    return "itemitem"
+
+
+def save_sparse_ease(folder, given):
+    rows = decayed_counts(given, DAYS, 60, ITEMS)
+    itemitem.save(folder, item_item(ease.fit_sparse(rows.T @ rows, 1.0, ITEMS // 2 - 1)))
+    return "itemitem"
+
+
+def save_knn(folder, given):
+    itemitem.save(folder, item_item(itemitem.knn(decayed_counts(given, DAYS, 60, ITEMS), 5, 1.0)))
+    return "itemitem"
+
+
+def save_frequency(folder, given):
+    frequency.save(folder, frequency.Frequency(IDS, 30.0, np.bincount(given.items, minlength=ITEMS).astype(np.float32)))
+    return "frequency"
 
 
 def save_sequential(folder, given):
     torch.manual_seed(1)
     torch.set_num_threads(2)
-    random = np.random.default_rng(1)
     counts = np.bincount(given.items, minlength=ITEMS)
-    model = Sequential(torch.zeros(ITEMS, 4), torch.from_numpy(counts / counts.sum()).float(), RECIPE)
+    model = Sequential(torch.zeros(ITEMS, 4), torch.from_numpy(counts), RECIPE)
     held = baskets(given.offsets, given.items, given.days, given.weights)
     owner = np.repeat(np.arange(USERS), np.diff(held.users))
     ends = np.searchsorted(owner * 1000 + held.days, owner * 1000 + held.days + 7, side="right")
-    optimizer = torch.optim.AdamW(model.groups(RECIPE))
-    for _ in range(12):
-        fit_epoch(model, held, ends, RECIPE, 30.0, counts / counts.sum(), optimizer, random)
+    epochs = iter(range(99))
+    trainer.fit(model, trainer.Task(held, ends, counts / counts.sum(), 30.0), RECIPE, 1, lambda _: next(epochs) / 99, folder / "training", folder / "training/epoch.pt", print)
+    model.eval()
+    shutil.rmtree(folder / "training")
     axes = {name: {0: "users", 1: "baskets"} for name in ("vectors", "days", "states")}
     compress.export(model.encoder, (torch.zeros(2, 3, 16), torch.zeros(2, 3, dtype=torch.int64)), folder / "encoder.onnx", ["vectors", "days"], ["states"], axes)
     np.savez(folder / "tables.npz", item_ids=IDS, table=model.item_vectors().detach().numpy(), bias=model.bias.detach().numpy(),
              again=model.propensity().detach().numpy(), popularity=counts.astype(np.float32))
+    save_ease(folder / "linear", given)
     weight, scale, share = model.habit()
     (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 100, "half_life": 30.0, "repeat": weight,
-                                                    "scale": scale, "share": share}))
+                                                    "scale": scale, "share": share, "blend": 0.3, "by_event": False}))
     return "sequential"
 
 
-SAVERS = {"popularity": save_popularity, "ease": save_ease, "sequential": save_sequential}
+SAVERS = {"popularity": save_popularity, "frequency": save_frequency, "knn": save_knn, "ease": save_ease, "sparse_ease": save_sparse_ease,
+          "sequential": save_sequential}
 
 
 @pytest.fixture(scope="module", params=SAVERS)
@@ -97,8 +119,8 @@ def test_shapes_types_and_order(model):
 
 
 def test_the_checkerboard_is_learned(model, folder):
-    if artifact.read_manifest(folder)["kind"] == "popularity":
-        pytest.skip("popularity knows no person")
+    if (kind := artifact.read_manifest(folder)["kind"]) in ("popularity", "frequency"):
+        pytest.skip(f"{kind} knows no item that the person has not bought")
     items, _ = model.recommend(checkerboard(), DAYS, ITEMS // 2)
     assert all((row % 2 == user % 2).all() for user, row in enumerate(items))  # the item never bought is among them
     assert all(missing(user) in row for user, row in enumerate(items.tolist()))
@@ -140,8 +162,6 @@ def test_a_user_alone_gets_what_they_get_in_company(model):
 
 
 def test_an_altered_model_is_refused(folder, tmp_path):
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
     victim = sorted(copy.glob("*.npz"))[0]

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import sparse
 
-from ecomrec.models import Histories, decayed_counts, ease, histories, top
+from ecomrec.models import Histories, Recency, decayed_counts, ease, histories, itemitem, top, words
 from ecomrec.models.sequential import baskets, batches, pad
 
 
@@ -52,3 +52,41 @@ def test_ease_is_the_closed_form():
     expected = -inverse / np.diag(inverse)
     np.fill_diagonal(expected, 0)
     assert np.allclose(ease.fit(ease.gram(rows), 2.0), expected, atol=1e-5)
+
+
+def test_sparse_ease_is_the_exact_one_where_the_neighbourhood_is_everything():
+    rows = sparse.random(60, 8, 0.5, format="csr", random_state=2, dtype=np.float32)
+    assert np.allclose(ease.fit_sparse(rows.T @ rows, 3.0, 7).toarray(), ease.fit(ease.gram(rows), 3.0), atol=1e-5)
+    assert np.diff(ease.fit_sparse(rows.T @ rows, 3.0, 2).tocsc().indptr).max() == 2
+
+
+def test_neighbours_are_the_nearest_and_never_the_item_itself():
+    rows = sparse.csr_matrix(np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 1, 1], [0, 0, 1, 0]], dtype=np.float32))
+    weights = itemitem.knn(rows, 1, 0.0).toarray()
+    assert weights.argmax(axis=1).tolist() == [1, 0, 3, 2] and (np.diag(weights) == 0).all() and np.allclose(weights[0, 1], 1)
+    assert itemitem.knn(rows, 1, 2.0).toarray()[0, 1] == 2 / 4
+
+
+def test_pruning_keeps_what_is_largest_in_size():
+    assert itemitem.prune(np.array([[0.1, -3, 2], [0, 0, 1]], dtype=np.float32), 1).toarray().tolist() == [[0, -3, 0], [0, 0, 1]]
+
+
+def test_steps_back_are_events_or_days():
+    given = Histories(np.array([0, 3, 3, 4]), np.array([5, 6, 7, 1]), np.array([1, 1, 4, 9]), np.zeros(4, dtype=np.int64), np.ones(4, dtype=np.float32))
+    assert given.steps_back(True).tolist() == [2, 1, 0, 0] and given.steps_back(False).tolist() == [1, 1, 0, 0]
+    row = decayed_counts(given, 9, Recency(step=0.5, by_event=True), 8).toarray()
+    assert np.allclose(row[0], [0, 0, 0, 0, 0, 0.25, 0.5, 1]) and row[2, 1] == 1
+
+
+def test_words_of_any_script_are_found_and_silence_is_an_empty_row():
+    found = words.features(["red nail polish", "nail polish blue", "红色指甲油", "蓝色指甲油", ""])
+    alike = (found @ found.T).toarray()
+    assert alike[0, 1] > 0.3 and alike[2, 3] > 0.3 and alike[0, 2] == 0 and alike[4].sum() == 0
+    assert words.features(["a", "b"]).nnz == 0
+
+
+def test_the_words_place_an_item_that_nobody_bought():
+    rows = sparse.csr_matrix(np.array([[1, 1, 0, 0]] * 5 + [[0, 0, 1, 0]] * 5, dtype=np.float32))
+    described = words.features(["green tea", "tea pot", "bolt screw", "green tea pot"])
+    weights = ease.fit(ease.gram(sparse.vstack((rows, described.T)).tocsr()), 1.0)
+    assert weights[0, 3] > weights[2, 3] + 0.01 and weights[1, 3] > weights[2, 3]

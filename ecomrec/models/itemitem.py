@@ -1,0 +1,77 @@
+"""Models that are one item-item matrix: a user's scores are their decayed row times the weights. EASE and item-kNN are of this kind."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from ecomrec.models import Histories, Recency, decayed_counts, rank
+
+
+@dataclass(frozen=True)
+class ItemItem:
+    item_ids: np.ndarray     # str [I]
+    weights: np.ndarray | sparse.csr_matrix  # float32 [I, I]
+    recency: Recency         # of the user's row
+    popularity: np.ndarray   # float32 [I], for users without history
+    item_vectors: np.ndarray | None = None
+
+    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """See `ecomrec.models.rank`. `day` is the day that recency is counted from."""
+        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought)
+
+    def score(self, given: Histories, day: int) -> np.ndarray:
+        """Float32 [U, I]; each user's row counts 1 in all, so that scores of short and long histories are alike in size."""
+        rows = decayed_counts(given, day, self.recency, len(self.item_ids))
+        total = np.repeat(np.asarray(rows.sum(axis=1)).ravel(), np.diff(rows.indptr))
+        rows.data /= np.maximum(total, np.float32(1e-30))
+        scores = rows @ self.weights
+        return scores.toarray() if sparse.issparse(scores) else scores
+
+
+def prune(weights: np.ndarray, keep: int) -> sparse.csr_matrix:
+    """The `keep` weights of each row that are largest in size, float32 CSR: what a catalogue of any size can be served with."""
+    if keep >= weights.shape[1]:
+        return sparse.csr_matrix(weights)
+    columns = np.empty((len(weights), keep), dtype=np.int32)
+    for first in range(0, len(weights), 1024):  # blocks: the copy that argpartition makes stays small
+        part = np.abs(weights[first:first + 1024])
+        columns[first:first + 1024] = np.sort(np.argpartition(part, -keep, axis=1)[:, -keep:], axis=1)
+    values = np.take_along_axis(weights, columns, axis=1)
+    return sparse.csr_matrix((values.ravel().astype(np.float32), columns.ravel(), np.arange(0, columns.size + 1, keep)), shape=weights.shape)
+
+
+def knn(rows: sparse.csr_matrix, neighbours: int, shrink: float) -> sparse.csr_matrix:
+    """Cosine of the items' columns, shrunk towards 0 where few users stand behind it, the `neighbours` largest of each item.
+
+    weights[i, j] = x_i . x_j / (|x_i| |x_j| + shrink) (Sarwar et al. 2001; the shrinkage as in Bell & Koren 2007).
+    """
+    product = sparse.csr_matrix(rows.T @ rows, dtype=np.float32)
+    lengths = np.sqrt(product.diagonal())
+    owner = np.repeat(np.arange(product.shape[0]), np.diff(product.indptr))
+    product.data /= lengths[owner] * lengths[product.indices] + np.float32(shrink)
+    product.data[owner == product.indices] = 0
+    # The position of each weight within its row, largest first.
+    order = np.lexsort((-product.data, owner))
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(product.indptr[:-1], np.diff(product.indptr))
+    product.data[place >= neighbours] = 0
+    product.eliminate_zeros()
+    return product
+
+
+def save(folder: Path, model: ItemItem) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    weights, recency = model.weights, model.recency
+    parts = {"data": weights.data, "indices": weights.indices, "indptr": weights.indptr} if sparse.issparse(weights) else {"weights": weights}
+    np.savez(folder / "itemitem.npz", item_ids=model.item_ids, popularity=model.popularity,
+             recency=np.array([recency.half_life, recency.step, recency.by_event], dtype=np.float64), **parts)
+
+
+def load(folder: Path, item_vectors: np.ndarray | None = None) -> ItemItem:
+    with np.load(folder / "itemitem.npz", allow_pickle=False) as data:
+        size = len(data["item_ids"])
+        weights = data["weights"] if "weights" in data else sparse.csr_matrix((data["data"], data["indices"], data["indptr"]), shape=(size, size))
+        half_life, step, by_event = data["recency"].tolist()
+        return ItemItem(data["item_ids"], weights, Recency(half_life, step, bool(by_event)), data["popularity"], item_vectors)

@@ -1,0 +1,148 @@
+"""Fits the sequential model: one process or several (torchrun), resumable to the same result, stopped by validation.
+
+Every random choice of an epoch follows from the seed and the epoch's number alone, so a run that was killed goes on from its
+last whole epoch and ends with the very same weights.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import nn
+
+from ecomrec.errors import EcomrecError
+from ecomrec.models.sequential import Baskets, Sequential, batches, draw
+
+Echo = Callable[[str], None]
+EVERY_SECONDS = 30.0  # between two lines of progress
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned from. ends: int64 [B], basket b must predict the items of the baskets b+1 … ends[b]-1 of the same user."""
+
+    given: Baskets
+    ends: np.ndarray
+    sampling: np.ndarray      # float64 [I], the distribution of the negatives
+    half_life: float | None   # days, of the repeat component's counts; None: no repeat component
+
+
+def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callable[[Sequential], float], folder: Path,
+        checkpoint: Path, echo: Echo) -> dict:
+    """Trains `model` in place and leaves it at its best epoch.
+
+    validate(model) -> quality, higher is better. The checkpoint of the last whole epoch is `checkpoint`, curves for TensorBoard
+    are written to `folder`/tensorboard. Returns the best epoch's number and value, the curves, and positions and seconds of training.
+    Raises EcomrecError when the loss is no number or memory runs out, with the setting to change.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16" if torch.cuda.is_available() else "no")
+    rank, world = accelerator.process_index, accelerator.num_processes
+    optimizer = torch.optim.AdamW(model.groups(recipe))
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings its own
+    state = _State()
+    print_of = sha256(json.dumps([recipe, seed, world, len(task.given.items), int(task.given.items.sum()), task.half_life], sort_keys=True).encode()).hexdigest()
+    if checkpoint.is_file():
+        saved = torch.load(checkpoint, map_location=accelerator.device, weights_only=True)
+        if saved["of"] == print_of:
+            model.load_state_dict(saved["model"])
+            optimizer.load_state_dict(saved["optimizer"])
+            state = _State(**saved["state"])
+            echo(f"going on after epoch {state.epoch}, best so far {state.best:.4f}")
+    board = SummaryWriter(str(folder / "tensorboard"), purge_step=state.epoch + 1) if accelerator.is_main_process else None
+    while state.epoch < recipe["epochs"] and state.epoch - state.at <= recipe["patience"]:
+        epoch = state.epoch
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate * (1 - epoch / recipe["epochs"])
+        torch.manual_seed(seed + 1000 * epoch + rank)
+        started = time.monotonic()
+        try:
+            loss, positions = _epoch(accelerator, wrapped, task, recipe, optimizer, np.random.default_rng((seed, epoch)), epoch, echo)
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
+                raise
+            raise EcomrecError(f"memory ran out in epoch {epoch + 1} ({str(error).splitlines()[0]})",
+                               f"lower `positions` ({recipe['positions']}) or `negatives` ({recipe['negatives']}) in the recipe") from error
+        state.seconds += time.monotonic() - started
+        state.positions += positions
+        value = validate(model)
+        state.curve.append(round(value, 5))
+        state.losses.append(round(loss, 5))
+        state.epoch += 1
+        if value > state.best:
+            state.best, state.at = value, state.epoch
+            state.kept = {name: part.detach().cpu().clone() for name, part in model.state_dict().items() if name not in ("text", "seen")}
+        left = state.seconds / state.epoch * (recipe["epochs"] - state.epoch)
+        echo(f"epoch {state.epoch} of {recipe['epochs']}: loss {loss:.4f}, validation {value:.4f}, {positions / max(time.monotonic() - started, 1e-9):,.0f} "
+             f"positions/s, at most {left:.0f} s to go")
+        if board is not None:
+            board.add_scalar("loss/train", loss, state.epoch)
+            board.add_scalar("NDCG@10/valid", value, state.epoch)
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            temporary = checkpoint.with_suffix(".tmp")
+            torch.save({"of": print_of, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": vars(state)}, temporary)
+            os.replace(temporary, checkpoint)
+    if board is not None:
+        board.close()
+    model.load_state_dict(state.kept, strict=False)
+    return {"epochs": state.at, "valid_transformer": round(state.best, 5), "curve": state.curve, "losses": state.losses,
+            "positions": state.positions, "fit_s": round(state.seconds, 1)}
+
+
+class _State:
+    """Where training is; epochs are counted from 1, 0 is before the first."""
+
+    def __init__(self, epoch=0, at=0, best=-1.0, kept=None, curve=(), losses=(), positions=0, seconds=0.0):
+        self.epoch, self.at, self.best, self.kept = epoch, at, best, kept
+        self.curve, self.losses, self.positions, self.seconds = list(curve), list(losses), positions, seconds
+
+
+def _epoch(accelerator: Accelerator, model: nn.Module, task: Task, recipe: dict, optimizer, random: np.random.Generator, epoch: int,
+           echo: Echo) -> tuple[float, int]:
+    """One pass over the users. Returns the mean loss in nats and the positions that were trained on."""
+    model.train()
+    groups = batches(task.given, recipe["positions"], random)
+    world = accelerator.num_processes
+    groups = groups + groups[:-len(groups) % world]  # every process takes as many steps as the others, or all would wait for ever
+    total, steps, positions, started = 0.0, 0, 0, time.monotonic()
+    said = started
+    # Every process draws every batch's numbers from one stream per batch, so what it skips does not change what it gets.
+    seeds = random.integers(0, 2**63, len(groups))
+    for number in range(accelerator.process_index, len(groups), world):
+        batch = draw(task.given, task.ends, groups[number], recipe, task.sampling, task.half_life, np.random.default_rng(seeds[number]))
+        if batch is None:
+            if world == 1:
+                continue
+            batch = draw(task.given, task.ends, groups[0], recipe, task.sampling, task.half_life, np.random.default_rng(seeds[number]))
+        batch = batch.to(accelerator.device)
+        loss = model(batch)
+        if not torch.isfinite(loss):
+            raise EcomrecError(f"the loss is no longer a number in epoch {epoch + 1}, step {steps + 1}",
+                               f"lower `learning_rate` ({recipe['learning_rate']}) in the recipe; the model in service stays")
+        optimizer.zero_grad(set_to_none=True)
+        accelerator.backward(loss)
+        if recipe["adversarial"]:
+            # FGM (Miyato et al. 2017): the same step once more, with the items' embeddings moved where it hurts most.
+            weight = accelerator.unwrap_model(model).identity.weight
+            noise = recipe["adversarial"] * nn.functional.normalize(weight.grad, dim=1)
+            weight.data.add_(noise)
+            accelerator.backward(model(batch))
+            weight.data.sub_(noise)
+        accelerator.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        total, steps, positions = total + loss.item(), steps + 1, positions + len(batch.row)
+        if time.monotonic() - said > EVERY_SECONDS:
+            said = time.monotonic()
+            done = (number + 1) / len(groups)
+            echo(f"epoch {epoch + 1}: {done:.0%}, loss {total / steps:.4f}, {positions / (said - started):,.0f} positions/s, "
+                 f"{(said - started) * (1 - done) / done:.0f} s to its end")
+    return total / max(steps, 1), positions * world

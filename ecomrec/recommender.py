@@ -25,7 +25,7 @@ from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed
 from ecomrec.heldout import K, before, held_out, ndcg, popular, quality
-from ecomrec.models import decayed_counts, frequency, itemitem, rank, serving, top
+from ecomrec.models import Recency, decayed_counts, frequency, itemitem, rank, serving, top
 from ecomrec.models.sequential import Baskets, Sequential, baskets
 from ecomrec.settings import Settings
 from ecomrec.text import encode as encode_texts
@@ -66,7 +66,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     tuned = _tune_blend(replace(_in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
     result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5),
               "valid_users": len(held["users"]), "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
-    echo(f"chosen on validation: {tuned['blend']:.0%} item-item, repeat weight {tuned['repeat']:.3f}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
+    echo(f"chosen on validation: {tuned['blend']:.0%} item-item, repeat weight {tuned['repeat']:.3f}, trend {tuned['trend']:g}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
     save_file({name: part.detach().cpu().contiguous() for name, part in model.state_dict().items() if name not in ("text", "seen")}, folder / WEIGHTS)
     np.save(folder / TEXT, text)
     np.save(folder / COUNTS, counts)
@@ -108,7 +108,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     model, sold = _restore(folder, own, chosen["repeats"]), popular(data, TEST, rules["popularity"]["days"])
     held = held_out(data, VALID, settings.seed, own["max_valid_users"])
     # The variants are compared with the item-item part that has not seen the validation purchases.
-    parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"]}
+    parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "trend": chosen["trend"]}
     original = replace(_in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"]), **parts)
     np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, again=original.again, popularity=sold)
     np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
@@ -116,7 +116,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "states": {0: "users", 1: "baskets"}}
     onnx.export(model.encoder, example, folder / "encoder.fp32.onnx", ["vectors", "days"], ["states"], axes)
     onnx.int8(folder / "encoder.fp32.onnx", folder / "encoder.int8.onnx")
-    config = {"max_baskets": own["max_baskets"], **{name: chosen[name] for name in ("half_life", "repeat", "scale", "share", "blend", "by_event")}}
+    config = {"max_baskets": own["max_baskets"], **{name: chosen[name] for name in ("half_life", "repeat", "scale", "share", "blend", "trend", "by_event")}}
     expected, _ = original.recommend(held["histories"], held["day"], K, held["exclude"])
     figures = {"torch": {"valid_ndcg10": ndcg(expected, held)}}
     for variant in ("fp32", "int8"):
@@ -154,13 +154,17 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     chosen = fit_baselines(settings, data, folder, rules, json.loads((folder / TRAINING).read_text(encoding="utf-8"))["ease"], echo)
     held = held_out(data, TEST)
     models = {"candidate": folder, **{name: folder / "baselines" / name for name in chosen}}
+    everyone = before(data, TEST, np.arange(len(data.user_ids)))
+    buyers = np.bincount(np.unique(everyone.owners() * len(data.item_ids) + everyone.items) % len(data.item_ids), minlength=len(data.item_ids))
     columns, means = {}, {}
     for name, place in models.items():
         model = serving.load(place, settings.threads)
         ranked, _ = model.recommend(held["histories"], held["day"], K, held["exclude"])
         values = metrics.per_user(ranked, held["offsets"], held["items"], K)
         columns[name] = values[f"NDCG@{K}"]
-        means[name] = {**_means(values), f"coverage@{K}": round(metrics.coverage(ranked, len(data.item_ids), K), 5)}
+        means[name] = {**_means({**values, f"novelty@{K}": metrics.novelty(ranked, buyers, len(data.user_ids), K),
+                                 f"diversity@{K}": metrics.diversity(ranked, model.item_vectors, K)}),
+                       f"coverage@{K}": round(metrics.coverage(ranked, len(data.item_ids), K), 5), f"gini@{K}": round(metrics.gini(ranked, len(data.item_ids), K), 5)}
         echo(f"{name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in means[name].items()))
         if name == "candidate":
             parts = _parts(model, held)
@@ -170,6 +174,28 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     pq.write_table(pa.table({"unit": data.user_ids[held["users"]].tolist(), **columns}), folder / "evaluation.parquet")
     (folder / "evaluation.json").write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
     return result
+
+
+def rank_new(settings: Settings, data: Dataset, folder: Path, new: np.ndarray) -> dict:
+    """NDCG@10 of the items `new`, which training has not seen, ranked among themselves for the test users who bought one of them.
+
+    Beside the model in `folder`: what sold most among them (in the test part itself, which flatters it, as before it none was
+    sold) and the nearest by frozen text to the user's history, the recent counting more.
+    """
+    model, held = serving.load(folder, settings.threads), held_out(data, TEST)
+    rows = np.flatnonzero(np.isin(held["items"], new))
+    owners = np.repeat(np.arange(len(held["users"])), np.diff(held["offsets"]))[rows]
+    users, offsets, items = metrics.wanted(owners, np.searchsorted(new, held["items"][rows]))
+    given = before(data, TEST, held["users"][users])
+    sold = np.bincount(items, minlength=len(new)).astype(np.float32)
+    vectors = model.item_vectors
+    texts = {step: (decayed_counts(given, held["day"], Recency(step=step, by_event=data.by_user), len(vectors)) @ vectors) @ vectors[new].T for step in (1.0, 0.7)}
+    scores = {"candidate": np.vstack([model.base(given.users(first, min(first + 1000, len(given))), held["day"])[:, new]
+                                      for first in range(0, len(given), 1000)]),
+              "popularity": np.broadcast_to(sold, (len(given), len(new))), "text": texts[1.0], "text_recency": texts[0.7]}
+    values = {name: float(metrics.per_user(top(np.array(score), K)[0], offsets, items, K)[f"NDCG@{K}"].mean()) for name, score in scores.items()}
+    return {**{f"{name}.ndcg10": round(value, 5) for name, value in values.items()}, "users": len(users), "items": len(new),
+            "ratio_to_best": round(values.pop("candidate") / max(values.values()), 4)}
 
 
 def _prepare(settings: Settings) -> None:
@@ -207,34 +233,39 @@ def _agreement(expected: np.ndarray, ranked: np.ndarray) -> float:
 
 
 def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
-    """The part of the item-item model, and w and a of the repeat component, that rank best on the validation users."""
-    given, size = held["histories"], len(model.item_ids)
-    transformer, linear = model.transformer(given), model.linear.score(given, held["day"])
-    counts, fresh = decayed_counts(given, held["day"], model.half_life, size), np.diff(given.offsets) == 0
-    best = {"valid_ndcg10": -1.0}
+    """The part of the item-item model, the repeat component and the trend that rank best on the validation users.
 
-    def attempt(blend: float, weight: float, share: float) -> None:
-        nonlocal best
-        tried = replace(model, blend=blend, repeat=weight, share=share)
-        scores = tried.add_repeat(tried.mix(transformer, linear), counts)
+    One number after the other is moved to the best value of its grid, `rounds` times; few numbers, so that few users suffice.
+    """
+    given, size, tuning = held["histories"], len(model.item_ids), rules["blend"]
+    transformer, linear = model.transformer(given), model.linear.score(given, held["day"])
+    counts = {half_life: decayed_counts(given, held["day"], half_life, size) for half_life in {*rules["repeat"]["half_lives"], model.half_life}}
+    fresh, owners = np.diff(given.offsets) == 0, given.owners()
+
+    def value(tried: serving.Sequential) -> float:
+        scores = tried.finish(tried.mix(transformer, linear), counts[tried.half_life])
         scores[fresh] = model.popularity
         if held["exclude"]:
-            scores[given.owners(), given.items] = -np.inf
-        value = ndcg(top(scores, min(K, size))[0], held)
-        if value > best["valid_ndcg10"]:
-            best = {"valid_ndcg10": value, "blend": blend, "repeat": weight, "share": share}
+            scores[owners, given.items] = -np.inf
+        return ndcg(top(scores, min(K, size))[0], held)
 
-    for blend in rules["blend"]["shares"]:
-        attempt(blend, model.repeat, model.share)
+    numbers = {"blend": tuning["shares"]}
     if model.repeat:
-        blend = best["blend"]
-        for share in rules["repeat"]["shares"]:
-            for weight in rules["repeat"]["weights"]:
-                attempt(blend, round(weight * model.repeat, 5), round(share * model.share, 5))
-        place = rules["blend"]["shares"].index(blend)
-        for blend in rules["blend"]["shares"][max(place - 1, 0):place + 2]:
-            attempt(blend, best["repeat"], best["share"])
-    return {**best, "half_life": model.half_life, "scale": model.scale, "by_event": model.by_event}
+        numbers |= {"repeat": [weight * model.repeat for weight in rules["repeat"]["weights"]], "share": [share * model.share for share in rules["repeat"]["shares"]],
+                    "half_life": rules["repeat"]["half_lives"]}
+    if not held["exclude"]:
+        numbers["trend"] = tuning["trends"]
+    best, reached = replace(model, blend=tuning["shares"][len(tuning["shares"]) // 2]), -1.0
+    for _ in range(tuning["rounds"] if len(numbers) > 1 else 1):
+        before_round = reached
+        for name, grid_values in numbers.items():
+            for number in grid_values:
+                tried = replace(best, **{name: round(number, 5)})
+                if (found := value(tried)) > reached:
+                    best, reached = tried, found
+        if reached == before_round:
+            break
+    return {"valid_ndcg10": reached, **{name: getattr(best, name) for name in ("blend", "repeat", "share", "half_life", "trend", "scale", "by_event")}}
 
 
 def _parts(model: serving.Sequential, held: dict) -> dict:

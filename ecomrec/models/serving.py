@@ -34,6 +34,7 @@ class Sequential:
     share: float            # … and a, what it keeps of the rest of the score
     linear: itemitem.ItemItem | None = None
     blend: float = 0.0      # 0-1, the part of `linear` in the score before repeat buying
+    trend: float = 0.0      # weight of log1p(popularity): what sells just now, which no long history says
     by_event: bool = False  # a position of the sequence is an event, not a day's basket
     item_vectors: np.ndarray | None = None
 
@@ -51,6 +52,10 @@ class Sequential:
         """Scores without the repeat component, float32 [U, I]."""
         return self.mix(self.transformer(given), self.linear.score(given, day)) if self.blend else self.transformer(given)
 
+    def score(self, given: Histories, day: int) -> np.ndarray:
+        """Float32 [U, I]."""
+        return self.finish(self.base(given, day), decayed_counts(given, day, self.half_life, len(self.item_ids)))
+
     def mix(self, scores: np.ndarray, linear: np.ndarray) -> np.ndarray:
         """Both brought to the same spread over the items of each user, which is the transformer's. [U, I], a new array."""
         mean, spread = scores.mean(axis=1, keepdims=True), scores.std(axis=1, keepdims=True)
@@ -58,16 +63,14 @@ class Sequential:
         factor = np.float32(self.blend) * spread / np.maximum(other, np.float32(1e-12))
         return np.float32(1 - self.blend) * (scores - mean) + factor * (linear - linear.mean(axis=1, keepdims=True)) + mean
 
-    def score(self, given: Histories, day: int) -> np.ndarray:
-        return self.add_repeat(self.base(given, day), decayed_counts(given, day, self.half_life, len(self.item_ids)))
-
-    def add_repeat(self, scores: np.ndarray, counts) -> np.ndarray:
-        """`scores` [U, I] with what was bought scored by the repeat component, in place; `counts` is sparse [U, I]."""
-        if not self.repeat:
-            return scores
-        rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
-        habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + self.again[items]
-        scores[rows, items] = np.float32(self.share) * scores[rows, items] + habit
+    def finish(self, scores: np.ndarray, counts) -> np.ndarray:
+        """`scores` [U, I] with the repeat component for what was bought (`counts`: sparse [U, I]) and the trend for all, in place."""
+        if self.repeat:
+            rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
+            habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + self.again[items]
+            scores[rows, items] = np.float32(self.share) * scores[rows, items] + habit
+        if self.trend:
+            scores += np.float32(self.trend) * np.log1p(self.popularity)
         return scores
 
 
@@ -99,6 +102,6 @@ def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.nd
     """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the blend."""
     with np.load(folder / "tables.npz", allow_pickle=False) as data:
         tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity", "again")}
-    numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "by_event")}
+    numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "trend", "by_event")}
     return Sequential(**tables, **numbers, encode=onnx_encoder(folder / config["encoder"], threads), linear=itemitem.load(folder / "linear"),
                       item_vectors=item_vectors)

@@ -1,0 +1,134 @@
+"""One peer on one data set, in the peers' own virtual environment; it imports nothing of ecomrec.
+
+    /tmp/peers/bin/python benchmarks/peers/run.py FOLDER MODEL OUT [--seed 1] [--epochs 60] [--seconds 3600]
+
+FOLDER holds rows.npz (user, item, day, time, part: 0 train, 1 valid, 2 test; exclude: whether what was bought is left out), as
+`benchmarks.recommender` writes it. Writes OUT.npz (users, ranked: their 10 items for the test part, from the epoch that is
+best on validation) and OUT.json (the curve: epoch, valid NDCG@10, seconds and CPU seconds of training). OUT is written after each
+validated epoch, so a run that is cut short leaves what it has.
+"""
+
+import argparse
+import json
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+K = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("model", choices=["sasrec", "esasrec", "als"])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--seconds", type=float, default=1e9)
+    parser.add_argument("--threads", type=int, default=0)
+    asked = parser.parse_args()
+    rows = np.load(asked.folder / "rows.npz")
+    train, all_known = rows["part"] < 1, rows["part"] < 2
+    exclude = bool(rows["exclude"])
+    valid, test = np.unique(rows["user"][rows["part"] == 1]), np.unique(rows["user"][rows["part"] == 2])
+    curve, best = [], -1.0
+
+    def judge(recommend, note: dict) -> None:
+        nonlocal best
+        value = ndcg(recommend(valid, train), valid, rows)
+        curve.append({**note, "valid_ndcg10": value})
+        print(curve[-1], flush=True)
+        if value > best:
+            best = value
+            np.savez(f"{asked.out}.npz", users=test, ranked=recommend(test, all_known))
+        Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve}, indent=1))
+
+    (als if asked.model == "als" else sasrec)(asked, rows, train, exclude, judge)
+
+
+def ndcg(ranked: np.ndarray, users: np.ndarray, rows) -> float:
+    held = rows["part"] == 1
+    wanted = set(zip(rows["user"][held].tolist(), rows["item"][held].tolist(), strict=True))
+    sizes = np.bincount(np.array([user for user, _ in wanted]), minlength=int(users.max()) + 1)
+    discount = 1 / np.log2(np.arange(2, K + 2))
+    found = np.array([[(user, item) in wanted for item in row] for user, row in zip(users.tolist(), ranked.tolist(), strict=True)])
+    return float(((found * discount).sum(1) / np.cumsum(discount)[np.minimum(sizes[users], K) - 1]).mean())
+
+
+def als(asked, rows, train, exclude, judge) -> None:
+    """implicit's ALS over a small grid, chosen on validation; users are folded in from what is known."""
+    from implicit.als import AlternatingLeastSquares
+    from scipy import sparse
+
+    users, items = int(rows["user"].max()) + 1, int(rows["items"])
+
+    def matrix(keep):
+        keep = keep & (rows["item"] < items)
+        return sparse.csr_matrix((np.ones(keep.sum(), np.float32), (rows["user"][keep], rows["item"][keep])), shape=(users, items))
+
+    for factors, alpha, regularization in product([128, 256], [2.0, 10.0], [0.05, 1.0]):
+        started, cpu = time.monotonic(), time.process_time()
+        model = AlternatingLeastSquares(factors, regularization=regularization, alpha=alpha, iterations=15, random_state=asked.seed,
+                                        num_threads=asked.threads)
+        model.fit(matrix(train), show_progress=False)
+        note = {"factors": factors, "alpha": alpha, "regularization": regularization, "fit_s": time.monotonic() - started,
+                "cpu_s": time.process_time() - cpu}
+
+        def recommend(who, known, model=model):
+            return model.recommend(who, matrix(known)[who], N=K, filter_already_liked_items=exclude, recalculate_user=True)[0]
+
+        judge(recommend, note)
+
+
+def sasrec(asked, rows, train, exclude, judge) -> None:
+    """RecTools' SASRec with softmax, and eSASRec (LiGR layers, sampled softmax): the settings of transformer_benchmark's paper runs."""
+    import torch
+    from pytorch_lightning import seed_everything
+    from rectools import Columns
+    from rectools.dataset import Dataset
+    from rectools.models import SASRecModel
+    from rectools.models.nn.transformers.ligr import LiGRLayers
+
+    torch.set_num_threads(asked.threads or torch.get_num_threads())
+    seed_everything(asked.seed)
+    items = int(rows["items"])
+    # Milliseconds of the row's place break ties, so that events of one moment keep their order.
+    when = pd.to_datetime(rows["time"], unit="s") + pd.to_timedelta(np.arange(len(rows["time"])) % 900_000, unit="us")
+    frame = pd.DataFrame({Columns.User: rows["user"], Columns.Item: rows["item"], Columns.Datetime: when, Columns.Weight: 1.0})
+    frame["known"] = rows["item"] < items
+    own = {"esasrec": {"transformer_layers_type": LiGRLayers, "transformer_layers_kwargs": {"ff_factors_multiplier": 4}}}.get(asked.model, {})
+    model = SASRecModel(n_factors=128 if asked.model == "sasrec" else 64, n_blocks=1, n_heads=1, dropout_rate=0.2, session_max_len=50, lr=1e-3,
+                        batch_size=128, loss="sampled_softmax", n_negatives=256, epochs=1, recommend_batch_size=512, **own)
+    fitted = Dataset.construct(frame[train & frame["known"]].drop(columns="known"))
+    seconds = cpu = 0.0
+    for epoch in range(1, asked.epochs + 1):
+        started, used = time.monotonic(), time.process_time()
+        if epoch == 1:
+            model.fit(fitted)
+        else:
+            model.fit_partial(fitted, min_epochs=1, max_epochs=1)
+        seconds, cpu = seconds + time.monotonic() - started, cpu + time.process_time() - used
+
+        def recommend(who, known):
+            data = Dataset.construct(frame[known & frame["known"]].drop(columns="known"))
+            who = who[np.isin(who, frame[Columns.User][known & frame["known"]])]
+            lists = model.recommend(who, data, k=K, filter_viewed=exclude, on_unsupported_targets="ignore")
+            return lists
+
+        def padded(who, known):
+            lists = recommend(who, known)
+            ranked = np.full((len(who), K), -1, dtype=np.int64)
+            ranked[np.searchsorted(who, lists[Columns.User].to_numpy()), lists[Columns.Rank].to_numpy() - 1] = lists[Columns.Item].to_numpy()
+            return ranked
+
+        if epoch <= 3 or epoch % 3 == 0 or seconds > asked.seconds:
+            judge(padded, {"epoch": epoch, "fit_s": round(seconds, 1), "cpu_s": round(cpu, 1)})
+        if seconds > asked.seconds:
+            break
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The recommender against its baselines and the open peers: same split, same evaluator. Results: benchmarks/results/recommender.json.
+
+    python -m benchmarks.recommender [DATA …] [--seeds 42,43,44] [--work FOLDER] [--peers PYTHON] [--peer-seconds S] [--report]
+
+Every finished part (a data set's run of one seed, one peer) is kept in FOLDER and not done again, so a run that was cut
+short goes on; `--report` only writes what is there. Models are chosen on validation; the test part is read once, at the end.
+ECOMREC_BENCHMARK_DATA names the folder of the public sets, PYTHON the peers' own environment
+(`python -m venv /tmp/peers && /tmp/peers/bin/pip install -r benchmarks/peers/requirements.txt`).
+"""
+
+import argparse
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks import figure, recommender_data, write
+from ecomrec import dataset, recommender
+from ecomrec.heldout import K, held_out, ndcg
+from ecomrec.settings import Settings
+
+DATA = ("amazon-beauty", "amazon-toys", "completejourney", "online-retail")
+PEERS = ("als", "sasrec", "esasrec")
+COLD_SHARE = 0.1
+COMMAND = "python -m benchmarks.recommender"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="*", default=list(DATA))
+    parser.add_argument("--seeds", default="42,43,44")
+    parser.add_argument("--work", type=Path, default=Path(".ecomrec/benchmark"))
+    parser.add_argument("--peers", default="", help="python of the peers' environment; empty: no peer is run")
+    parser.add_argument("--peer-seconds", type=float, default=3600, help="training time that a transformer peer gets")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--cold", action="store_true", help="only the new items' part")
+    parser.add_argument("--report", action="store_true")
+    asked = parser.parse_args()
+    for name in () if asked.report else asked.data:
+        settings = Settings(_env_file=None, home=asked.work / "home", threads=asked.threads)
+        folder = prepared(settings, name, asked.work)
+        for seed in map(int, () if asked.cold else asked.seeds.split(",")):
+            ours(settings.model_copy(update={"seed": seed}), folder, asked.work / f"{name}.{seed}")
+        if dataset.load(folder).by_user:
+            cold(settings, folder, asked.work / f"{name}.cold")
+        for peer in PEERS if asked.peers and not asked.cold else ():
+            if not (asked.work / f"{name}.{peer}.npz").is_file():
+                command = [asked.peers, str(Path(__file__).parent / "peers/run.py"), str(folder), peer, str(asked.work / f"{name}.{peer}"), "--seconds", str(asked.peer_seconds)]
+                subprocess.run(command, check=True)
+    print(write("recommender", COMMAND, report(asked.work)))
+
+
+def prepared(settings: Settings, name: str, work: Path) -> Path:
+    """The data set's folder, built when it is not there, with the rows as the peers read them."""
+    folder = work / "data" / name
+    if not (folder / "rows.npz").is_file():
+        recommender_data.build(settings, name, folder)
+        data = dataset.load(folder)
+        np.savez(folder / "rows.npz", user=data.user.astype(np.int64), item=data.item.astype(np.int64), day=data.day, time=data.time, part=data.part,
+                 items=len(data.item_ids), exclude=data.by_user)
+    return folder
+
+
+def ours(settings: Settings, folder: Path, out: Path) -> None:
+    """Train, compress, evaluate as the product does; the result is `out`.json."""
+    if out.with_suffix(out.suffix + ".json").is_file():
+        return
+    encode = recommender.encode_texts
+    cache = folder / "text.npy"
+    if cache.is_file():  # the same vectors for every seed
+        recommender.encode_texts = lambda *_: np.load(cache)
+    out.mkdir(parents=True, exist_ok=True)
+    steps = {step.__name__: step(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True))
+             for step in (recommender.train, recommender.compress, recommender.evaluate)}
+    recommender.encode_texts = encode
+    np.save(cache, np.load(out / recommender.TEXT))
+    out.with_suffix(out.suffix + ".json").write_text(json.dumps(steps, indent=1, sort_keys=True))
+
+
+def cold(settings: Settings, folder: Path, out: Path) -> None:
+    """A tenth of the items hidden from training; then, of users whose next item is a hidden one, rank the hidden ones."""
+    if out.with_suffix(out.suffix + ".json").is_file():
+        return
+    hidden = folder.parent / f"{folder.name}-cold"
+    chosen = hide(folder, hidden, settings.seed)
+    say = lambda line: print(f"{out.name}: {line}", flush=True)  # noqa: E731
+    out.mkdir(parents=True, exist_ok=True)
+    recommender.train(settings, hidden, out, say)
+    recommender.compress(settings, hidden, out, say)
+    result = recommender.rank_new(settings, dataset.load(hidden), out, chosen)
+    out.with_suffix(out.suffix + ".json").write_text(json.dumps(result, indent=1, sort_keys=True))
+
+
+def report(work: Path) -> dict:
+    """Every case that has been measured."""
+    cases = {}
+    for name in DATA:
+        runs = [json.loads(path.read_text()) for path in sorted(work.glob(f"{name}.[0-9]*.json"))]
+        if not runs:
+            continue
+        opponents = {}
+        for model in runs[0]["evaluate"]["models"]:
+            values = [run["evaluate"]["models"][model][f"NDCG@{K}"] for run in runs]
+            key = f"{name}.ndcg10" if model == "candidate" else f"{name}.{model}.ndcg10"
+            cases[key] = _over(values)
+            if model != "candidate":
+                opponents[model] = float(np.mean(values))
+        data = dataset.load(work / "data" / name)
+        held = held_out(data, dataset.TEST)
+        for peer in PEERS:
+            lists = work / f"{name}.{peer}.npz"
+            if lists.is_file():
+                found = np.load(lists)
+                ranked = np.full((len(held["users"]), K), -1, dtype=np.int64)
+                known = np.isin(held["users"], found["users"])
+                ranked[known] = found["ranked"][np.searchsorted(found["users"], held["users"][known])]
+                opponents[peer] = ndcg(ranked, held)
+                curve = json.loads(lists.with_suffix(".json").read_text())["curve"]
+                cases[f"{name}.{peer}.ndcg10"] = {**figure(opponents[peer], "NDCG@10"), "trained": curve[-1]}
+        best = max(opponents, key=opponents.__getitem__)
+        ours_mean = cases[f"{name}.ndcg10"]["value"]
+        cases[f"{name}.ratio_to_best"] = {**figure(ours_mean / opponents[best], "ratio", runs=len(runs)), "best": best}
+        for part in ("transformer_alone", "linear_alone", "repeat_alone"):
+            cases[f"{name}.{part}.ndcg10"] = _over([run["evaluate"]["candidate_parts"][part][f"NDCG@{K}"] for run in runs])
+        for metric in (f"Recall@{K}", f"MRR@{K}", f"MAP@{K}", f"coverage@{K}", f"gini@{K}", f"novelty@{K}", f"diversity@{K}"):
+            cases[f"{name}.{metric.replace('@', '').lower()}"] = _over([run["evaluate"]["models"]["candidate"][metric] for run in runs], metric)
+        cases[f"{name}.train_s"] = _over([run["train"]["seconds"] for run in runs], "s")
+        cases[f"{name}.positions_per_s"] = _over([run["train"]["positions"] / max(run["train"]["fit_s"], 1e-9) for run in runs], "positions/s")
+        if (work / f"{name}.cold.json").is_file():
+            found = json.loads((work / f"{name}.cold.json").read_text())
+            cases.update({f"{name}.cold.{key}": figure(value, "NDCG@10" if key.endswith("ndcg10") else "ratio" if key == "ratio_to_best" else "users")
+                          for key, value in found.items()})
+    return cases
+
+
+def hide(source: Path, target: Path, seed: int) -> np.ndarray:
+    """Writes the data set of `source` without the training and validation events of a tenth of the items; returns their indices."""
+    import shutil
+
+    import pyarrow.parquet as pq
+
+    data = dataset.load(source)
+    chosen = np.sort(np.random.default_rng(seed).choice(len(data.item_ids), int(COLD_SHARE * len(data.item_ids)), replace=False))
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    rows = pq.read_table(source / "interactions.parquet")
+    keep = ~np.isin(data.item, chosen) | (data.part == dataset.TEST)
+    pq.write_table(rows.filter(keep), target / "interactions.parquet", compression="zstd")
+    return chosen
+
+
+def _over(values: list[float], unit: str = "NDCG@10") -> dict:
+    """Mean of the runs, their standard deviation and their relative spread."""
+    middle = float(np.median(values))
+    return {**figure(float(np.mean(values)), unit, runs=len(values), spread=(max(values) - min(values)) / middle if middle else 0.0),
+            "sd": round(float(np.std(values, ddof=1)), 5) if len(values) > 1 else 0.0}
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks import figure, recommender_data, write
 from ecomrec import dataset, recommender
+from ecomrec.errors import InputError
 from ecomrec.heldout import K, held_out, ndcg
 from ecomrec.settings import Settings
 
@@ -39,7 +40,11 @@ def main() -> None:
     asked = parser.parse_args()
     for name in () if asked.report else asked.data:
         settings = Settings(_env_file=None, home=asked.work / "home", threads=asked.threads)
-        folder = prepared(settings, name, asked.work)
+        try:
+            folder = prepared(settings, name, asked.work)
+        except InputError as error:
+            print(f"{name} is left out: {error}")
+            continue
         for seed in map(int, () if asked.cold else asked.seeds.split(",")):
             ours(settings.model_copy(update={"seed": seed}), folder, asked.work / f"{name}.{seed}")
         if dataset.load(folder).by_user:

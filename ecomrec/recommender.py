@@ -108,7 +108,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     model, sold = _restore(folder, own, chosen["repeats"]), popular(data, TEST, rules["popularity"]["days"])
     held = held_out(data, VALID, settings.seed, own["max_valid_users"])
     # The variants are compared with the item-item part that has not seen the validation purchases.
-    parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "trend": chosen["trend"]}
+    parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "readiness": chosen["readiness"], "trend": chosen["trend"]}
     original = replace(_in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"]), **parts)
     np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, again=original.again, popularity=sold)
     np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
@@ -116,7 +116,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "states": {0: "users", 1: "baskets"}}
     onnx.export(model.encoder, example, folder / "encoder.fp32.onnx", ["vectors", "days"], ["states"], axes)
     onnx.int8(folder / "encoder.fp32.onnx", folder / "encoder.int8.onnx")
-    config = {"max_baskets": own["max_baskets"], **{name: chosen[name] for name in ("half_life", "repeat", "scale", "share", "blend", "trend", "by_event")}}
+    config = {"max_baskets": own["max_baskets"], **{name: chosen[name] for name in ("half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")}}
     expected, _ = original.recommend(held["histories"], held["day"], K, held["exclude"])
     figures = {"torch": {"valid_ndcg10": ndcg(expected, held)}}
     for variant in ("fp32", "int8"):
@@ -252,7 +252,7 @@ def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
     numbers = {"blend": tuning["shares"]}
     if model.repeat:
         numbers |= {"repeat": [weight * model.repeat for weight in rules["repeat"]["weights"]], "share": [share * model.share for share in rules["repeat"]["shares"]],
-                    "half_life": rules["repeat"]["half_lives"]}
+                    "half_life": rules["repeat"]["half_lives"], "readiness": rules["repeat"]["readiness"]}
     if not held["exclude"]:
         numbers["trend"] = tuning["trends"]
     best, reached = replace(model, blend=tuning["shares"][len(tuning["shares"]) // 2]), -1.0
@@ -265,7 +265,7 @@ def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
                     best, reached = tried, found
         if reached == before_round:
             break
-    return {"valid_ndcg10": reached, **{name: getattr(best, name) for name in ("blend", "repeat", "share", "half_life", "trend", "scale", "by_event")}}
+    return {"valid_ndcg10": reached, **{name: getattr(best, name) for name in ("blend", "repeat", "share", "half_life", "readiness", "trend", "scale", "by_event")}}
 
 
 def _parts(model: serving.Sequential, held: dict) -> dict:

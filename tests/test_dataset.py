@@ -6,11 +6,13 @@ import json
 from datetime import date, timedelta
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecomrec import database, dataset
+from ecomrec import database, dataset, heldout
 from ecomrec.errors import InputError
+from ecomrec.settings import Settings
 
 LAST = date(2017, 3, 31)
 
@@ -90,3 +92,21 @@ def test_no_catalogue_names_the_remedy(shop, tmp_path):
     fill(shop, some_rows(), ())
     with pytest.raises(InputError, match="ingest_catalog"):
         dataset.build(shop, LAST.isoformat(), tmp_path)
+
+
+def test_split_by_user_as_the_literature_does(tmp_path):
+    """The last event is test, the one before it valid, for as many users as the recipe says; the whole catalogue is the universe."""
+    sizes = [1, 2, 3, 5, 7]
+    rows = [(f"u{user}", f"i{place}", 100 + place, (100 + place) * 86400, "purchase") for user, size in enumerate(sizes) for place in range(size)]
+    columns = ("user_id", "item_id", "day", "time", "event_type")
+    events = pa.table({name: list(values) for name, values in zip(columns, zip(*rows, strict=True), strict=True)})
+    events = events.set_column(2, "day", events["day"].cast(pa.int32()))
+    items = pa.table({"item_id": [f"i{item}" for item in range(9)], "title": ["thing"] * 9, "category": [""] * 9, "brand": [""] * 9})
+    dataset.write(Settings(_env_file=None, home=tmp_path), "1970-05-01", events, items, tmp_path / "set", by_user=True)
+    data = dataset.load(tmp_path / "set")
+    parts = [data.part[data.user == user].tolist() for user in range(len(sizes))]
+    assert parts == [[0], [0, 2], [0, 1, 2], [0, 0, 0, 1, 2], [0, 0, 0, 0, 0, 1, 2]]
+    assert data.by_user and len(data.item_ids) == 9
+    held = heldout.held_out(data, dataset.TEST)
+    assert held["exclude"] and held["users"].tolist() == [1, 2, 3, 4] and held["items"].tolist() == [1, 2, 4, 6]
+    assert np.diff(held["histories"].offsets).tolist() == [1, 2, 4, 6]

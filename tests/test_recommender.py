@@ -29,6 +29,7 @@ def small():
     rules = recommender.recipe()
     rules["sequential"].update(dim=16, epochs=3, negatives=64, positions=256)
     rules["ease"].update({"lambda": [10.0, 100.0], "half_life": [30.0], "step": [1.0]})
+    rules["blend"].update(shares=[0.0, 0.1, 0.5], trends=[0.0, 0.1], rounds=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(recommender, "recipe", lambda: rules)
         patch.setattr(recommender, "encode_texts", lambda texts, *_: np.random.default_rng(3).normal(size=(len(texts), 8)).astype(np.float32) / 3)

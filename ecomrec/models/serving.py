@@ -34,6 +34,7 @@ class Sequential:
     share: float            # … and a, what it keeps of the rest of the score
     linear: itemitem.ItemItem | None = None
     blend: float = 0.0      # 0-1, the part of `linear` in the score before repeat buying
+    readiness: float = 1.0  # weight of r
     trend: float = 0.0      # weight of log1p(popularity): what sells just now, which no long history says
     by_event: bool = False  # a position of the sequence is an event, not a day's basket
     item_vectors: np.ndarray | None = None
@@ -67,7 +68,7 @@ class Sequential:
         """`scores` [U, I] with the repeat component for what was bought (`counts`: sparse [U, I]) and the trend for all, in place."""
         if self.repeat:
             rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
-            habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + self.again[items]
+            habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + np.float32(self.readiness) * self.again[items]
             scores[rows, items] = np.float32(self.share) * scores[rows, items] + habit
         if self.trend:
             scores += np.float32(self.trend) * np.log1p(self.popularity)
@@ -102,6 +103,6 @@ def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.nd
     """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the blend."""
     with np.load(folder / "tables.npz", allow_pickle=False) as data:
         tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity", "again")}
-    numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "trend", "by_event")}
+    numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")}
     return Sequential(**tables, **numbers, encode=onnx_encoder(folder / config["encoder"], threads), linear=itemitem.load(folder / "linear"),
                       item_vectors=item_vectors)

@@ -84,7 +84,7 @@ def save_sequential(folder, given):
     save_ease(folder / "linear", given)
     weight, scale, share = model.habit()
     (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 100, "half_life": 30.0, "repeat": weight,
-                                                    "scale": scale, "share": share, "blend": 0.3, "by_event": False}))
+                                                    "scale": scale, "share": share, "blend": 0.3, "readiness": 1.0, "trend": 0.1, "by_event": False}))
     return "sequential"
 
 

@@ -75,7 +75,7 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
     """Writes the data set of `events` (columns of sql/dataset/events.sql, in its order) and `items` (sql/dataset/items.sql).
 
     by_user: split as the literature does, each user's last event is test and, for `max_valid_users` of them, the one before
-    it valid; the universe is the whole catalogue.
+    it valid; the universe is every item of the catalogue that has an event.
     """
     rules = recipe()["dataset"]
     end = _number(day)

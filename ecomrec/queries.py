@@ -5,6 +5,9 @@ import unicodedata
 
 MAX_CHARACTERS = 200  # more than any person types; what pastes a whole page is cut
 ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+# Letters beside each other on a QWERTY keyboard.
+KEYBOARD = {"a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk", "k": "jl", "l": "k", "m": "n",
+            "n": "bm", "o": "ip", "p": "o", "q": "wa", "r": "et", "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x"}
 
 
 def normalise(query: str) -> str:
@@ -16,7 +19,7 @@ def normalise(query: str) -> str:
 
 
 def misspell(query: str, source: random.Random) -> str:
-    """`query` with one typing error in one word of four letters or more: a letter lost, doubled, swapped or mistyped.
+    """`query` with one typing error in one word of four letters or more: a letter lost, doubled, swapped or mistyped by a neighbouring key.
 
     A query without such a word comes back as it is.
     """
@@ -29,5 +32,5 @@ def misspell(query: str, source: random.Random) -> str:
     words[place] = {0: word[:at] + word[at + 1:],
                     1: word[:at] + word[at] + word[at:],
                     2: word[:at] + word[at + 1] + word[at] + word[at + 2:],
-                    3: word[:at] + source.choice(ALPHABET) + word[at + 1:]}[kind]
+                    3: word[:at] + source.choice(KEYBOARD.get(word[at], ALPHABET)) + word[at + 1:]}[kind]
     return " ".join(words)

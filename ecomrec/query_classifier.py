@@ -1,7 +1,8 @@
 """The query classifier: a small BERT (all-MiniLM-L6-v2) fine-tuned on the shop's own searches, query → category.
 
-Mean pooling over tokens and unit length (Reimers & Gurevych 2019, Sentence-BERT), then one linear layer that starts as
-the embeddings of the categories' own names: before the first step it already does zero-shot classification.
+Two readers of one query: the encoder, for what its words mean, and hashed character n-grams, for what a typing error or a
+script that the encoder never saw leaves of them. The encoder's head starts as the embeddings of the categories' own names:
+before the first step it already does zero-shot classification.
 """
 
 import json
@@ -16,36 +17,56 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerFast
+from scipy import sparse
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from ecomrec import artifact, labels
+from ecomrec import artifact, augment, calibration, labels
 from ecomrec import compress as onnx
-from ecomrec.errors import AuditFailed, InputError, SettingsError
+from ecomrec.errors import AuditFailed, InputError
 from ecomrec.models import ngram_classifier
-from ecomrec.models.encoder_classifier import KIND, EncoderClassifier, load, pad
+from ecomrec.models.answers import UNKNOWN, Calibration
+from ecomrec.models.encoder import (
+    batches,
+    layer_groups,
+    load_encoder,
+    merge,
+    pooled,
+    precision,
+    prepare,
+    pushed,
+    warm_linear,
+)
+from ecomrec.models.encoder_classifier import KIND, EncoderClassifier, load
+from ecomrec.models.tokens import BUCKETS, hashed, pad
 from ecomrec.queries import misspell
 from ecomrec.settings import Settings
-from ecomrec.text import encoder_path
 
 Echo = Callable[[str], None]
 PARITY_LOGITS, PARITY_TOP1 = 1e-3, 0.99  # what ONNX FP32 must keep of the PyTorch model
+NEIGHBOURS = 4000  # training queries that an unknown one is compared with
 
 
 class Classifier(torch.nn.Module):
-    """Token ids and mask int64 [B, T] → logits float32 [B, C]."""
+    """Token ids, mask and n-gram buckets int64 [B, T], [B, T], [B, G] → logits float32 [B, C] and unit vectors float32 [B, d]."""
 
-    def __init__(self, encoder: torch.nn.Module, categories: int):
+    def __init__(self, encoder: torch.nn.Module, categories: int, ngrams: int, dropout: float = 0.1):
         super().__init__()
         self.encoder, self.head = encoder, torch.nn.Linear(encoder.config.hidden_size, categories)
+        self.dropout = torch.nn.Dropout(dropout)
+        self.table = torch.nn.Embedding(BUCKETS + 1, ngrams, padding_idx=0) if ngrams else None
+        self.spelled = torch.nn.Linear(ngrams, categories, bias=False) if ngrams else None
+        if ngrams:
+            torch.nn.init.normal_(self.table.weight, std=0.1)
+            torch.nn.init.zeros_(self.spelled.weight)  # at first the encoder alone decides
 
-    def embed(self, input_ids, attention_mask):
-        """Unit vectors float32 [B, d]."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return torch.nn.functional.normalize(((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)).float(), dim=1)
-
-    def forward(self, input_ids, attention_mask):
-        return self.head(self.embed(input_ids, attention_mask))
+    def forward(self, input_ids, attention_mask, ngrams):
+        meaning = pooled(self.encoder, input_ids, attention_mask)
+        logits = self.head(self.dropout(meaning))
+        if self.table is not None:
+            there = (ngrams > 0).unsqueeze(-1).to(self.table.weight.dtype)
+            spelling = (self.table(ngrams) * there).sum(1) / there.sum(1).clamp(min=1).sqrt()
+            logits = logits + self.spelled(self.dropout(spelling))
+        return logits, meaning
 
 
 def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
@@ -55,57 +76,67 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     Writes `classifier.pt` (weights), `encoder.json`, `tokenizer.json` and `categories.json` into `folder`. Returns queries,
     categories, steps, seconds, queries per second and the validation top-1 accuracy (0–1) at each check.
     """
-    rules, started = labels.recipe()["train"], time.monotonic()
+    recipe, started = labels.recipe(), time.monotonic()
+    rules = recipe["train"]
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     source, device = random.Random(settings.seed), "cuda" if torch.cuda.is_available() else "cpu"
     data = read(dataset, "train")
     categories = sorted({name for mix in data["mix"] for name in mix})
-    column = {name: place for place, name in enumerate(categories)}
     tokenizer, model = _start(settings, categories, rules, device)
-    drawn = _draw(data, rules, settings.seed)
-    texts = [misspell(data["query"][row], source) if source.random() < rules["typos"] else data["query"][row] for row in drawn]
+    texts, target = _examples(data, categories, recipe, tokenizer, settings.seed, source)
     tokens = tokenizer(texts, truncation=True, max_length=rules["max_tokens"])["input_ids"]
-    batches = _batches(tokens, rules["batch"], source)
-    checks = {round(len(batches) * (turn + 1) / rules["checks"]) for turn in range(rules["checks"])}
-    optimizer, schedule = _optimizer(model, rules, len(batches))
-    precision = torch.bfloat16 if rules["precision"] == "auto" and _computes_bfloat16() else torch.float32
-    echo(f"train: {len(data['query']):,} distinct queries, {len(categories)} categories; {len(drawn):,} drawn, {len(batches)} steps on {device}, "
-         f"{str(precision).removeprefix('torch.')}")
+    grams = [hashed(text) for text in texts]
+    plan = batches([len(row) for row in tokens], rules["batch"], source)
+    checks = {round(len(plan) * (turn + 1) / rules["checks"]) for turn in range(rules["checks"])}
+    optimizer = torch.optim.AdamW([*layer_groups(model.encoder, rules["learning_rate"], rules["layer_decay"]),
+                                   {"params": model.head.parameters(), "lr": rules["head_learning_rate"], "weight_decay": 0.0},
+                                   *([{"params": [model.table.weight, model.spelled.weight], "lr": rules["ngram_learning_rate"], "weight_decay": 0.0}]
+                                     if rules["ngrams"] else [])], weight_decay=rules["weight_decay"])
+    schedule, kind = warm_linear(optimizer, len(plan), rules["warmup"]), precision(rules)
+    adversary = _pushable(model) if rules["fgm"] else []
+    echo(f"train: {len(data['query']):,} distinct queries, {len(categories)} categories; {len(texts):,} drawn, {len(plan)} steps on {device}, "
+         f"{str(kind).removeprefix('torch.')}")
     best, history, said, began = (-1.0, None), [], time.monotonic(), time.monotonic()
-    for step, rows in enumerate(batches, 1):
-        ids, mask = (torch.from_numpy(array).to(device) for array in pad([tokens[row] for row in rows]))
-        target = torch.zeros(len(rows), len(categories), device=device)
-        for place, row in enumerate(rows):
-            for name, share in data["mix"][drawn[row]].items():
-                target[place, column[name]] = share
-        with torch.autocast(device, precision, enabled=precision is not torch.float32):
-            logits = model(ids, mask)
-        loss = _loss(rules["loss"], logits.float(), target)
-        loss.backward()
+    for step, rows in enumerate(plan, 1):
+        given = _inputs([tokens[row] for row in rows], [grams[row] for row in rows], device)
+        wanted = torch.from_numpy(target[rows].toarray()).to(device)
+
+        def loss() -> torch.Tensor:
+            with torch.autocast(device, kind, enabled=kind is not torch.float32):
+                logits, _ = model(*given)  # noqa: B023 - called within this turn only
+            return _loss(rules["loss"], logits.float(), wanted)  # noqa: B023
+
+        value = loss()
+        value.backward()
+        if adversary:
+            with pushed(adversary, rules["fgm"]):
+                loss().backward()
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
         optimizer.step()
         schedule.step()
-        optimizer.zero_grad(set_to_none=True)
+        model.zero_grad(set_to_none=True)
         if step in checks:
-            accuracy = _accuracy(*_valid_scores(model, tokenizer, dataset, rules, device, precision), categories)
+            scores, valid = _valid_scores(model, tokenizer, dataset, rules, device, kind)
+            accuracy = _accuracy(scores[0], valid, categories)
             history.append({"step": step, "valid_top1": round(accuracy, 6)})
             if accuracy > best[0]:
-                best = (accuracy, {name: value.detach().cpu().clone() for name, value in model.state_dict().items()})
+                best = (accuracy, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()})
             model.train()
         if time.monotonic() - said > 5 or step in checks:
             said, rate = time.monotonic(), step / (time.monotonic() - began)
-            echo(f"train: step {step}/{len(batches)}, loss {loss.item():.3f}, {rate * rules['batch']:,.0f} queries/s, "
-                 f"{(len(batches) - step) / rate:.0f} s to go" + (f", validation top-1 {history[-1]['valid_top1']:.4f}" if step in checks else ""))
+            echo(f"train: step {step}/{len(plan)}, loss {value.item():.3f}, {rate * rules['batch']:,.0f} queries/s, "
+                 f"{(len(plan) - step) / rate:.0f} s to go" + (f", validation top-1 {history[-1]['valid_top1']:.4f}" if step in checks else ""))
     model.load_state_dict(best[1])
-    torch.save(best[1], folder / "classifier.pt")
+    model.encoder = merge(model.encoder)
+    torch.save(model.state_dict(), folder / "classifier.pt")
     model.encoder.config.to_json_file(str(folder / "encoder.json"))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "categories.json").write_text(json.dumps(categories), encoding="utf-8")
     seconds = time.monotonic() - started
-    facts = {"queries": len(data["query"]), "categories": len(categories), "drawn": len(drawn), "steps": len(batches), "seconds": round(seconds, 1),
-             "queries_per_s": round(len(drawn) / (time.monotonic() - began), 1), "valid_top1": round(best[0], 6), "checks": history,
-             "precision": str(precision).removeprefix("torch.")}
+    facts = {"queries": len(data["query"]), "categories": len(categories), "drawn": len(texts), "steps": len(plan), "seconds": round(seconds, 1),
+             "queries_per_s": round(len(texts) / (time.monotonic() - began), 1), "valid_top1": round(best[0], 6), "checks": history,
+             "precision": str(kind).removeprefix("torch.")}
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
     return facts
 
@@ -129,23 +160,38 @@ def read(dataset: Path, split: str) -> dict:
 
 
 def _start(settings: Settings, categories: list[str], rules: dict, device: str):
-    path = encoder_path(settings.encoder)
-    try:
-        tokenizer, encoder = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path, attn_implementation="eager")
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"ECOMREC_ENCODER={settings.encoder}: no text encoder there ({str(error).splitlines()[0]})",
-                            "name a local folder, an installed package that carries a model, or a hub name that can be reached") from error
-    encoder.pooler = None  # not part of a sentence encoder
-    model = Classifier(encoder, len(categories)).to(device)
-    for part in (encoder.embeddings, *encoder.encoder.layer[:rules["frozen_layers"]]):
-        part.requires_grad_(False)
+    tokenizer, encoder = load_encoder(settings.encoder, rules["dropout"])
+    model = Classifier(encoder, len(categories), rules["ngrams"], rules["dropout"]).to(device)
     names = [" ".join(re.split(r"[\W_]+", name.lower().rpartition("/")[2])) + " " + name.lower().partition("/")[0] for name in categories]
     with torch.no_grad():
-        batch = tokenizer(names, truncation=True, max_length=32, padding=True, return_tensors="pt").to(device)
         model.eval()
-        model.head.weight.copy_(rules["head_scale"] * model.embed(batch["input_ids"], batch["attention_mask"]))
+        vectors = [pooled(model.encoder, *_inputs(tokenizer(names[first:first + 128], truncation=True, max_length=32)["input_ids"], [], device)[:2])
+                   for first in range(0, len(names), 128)]
+        model.head.weight.copy_(rules["head_scale"] * torch.cat(vectors))
         model.head.bias.zero_()
+    model.encoder = prepare(model.encoder, rules)
     return tokenizer, model.train()
+
+
+def _examples(data: dict, categories: list[str], recipe: dict, tokenizer, seed: int, source: random.Random) -> tuple[list[str], sparse.csr_matrix]:
+    """Texts of the training budget, varied, and their targets float32 [N, C]: the mix of categories, or the same for all out of shop."""
+    rules, column = recipe["train"], {name: place for place, name in enumerate(categories)}
+    change, drawn = augment.Augmenter(recipe["augment"], source), _draw(data, rules, seed)
+    texts = [change(data["query"][row]) for row in drawn]
+    row, col, share = zip(*((place, column[name], part) for place, found in enumerate(drawn) for name, part in data["mix"][found].items()), strict=True)
+    target = sparse.csr_matrix((np.array(share, dtype=np.float32), (row, col)), shape=(len(texts), len(categories)))
+    foreign = _background(tokenizer, data, round(rules["background"] * len(texts)), 0, seed)
+    flat = 0.0 if rules["loss"] == "bce" else 1 / len(categories)
+    target = sparse.vstack([target, sparse.csr_matrix(np.full((len(foreign), len(categories)), flat, dtype=np.float32))]).tocsr()
+    order = np.random.default_rng(seed).permutation(len(texts) + len(foreign)) if foreign else np.arange(len(texts))
+    return [[*texts, *foreign][place] for place in order], target[order]
+
+
+def _background(tokenizer, data: dict, number: int, part: int, seed: int) -> list[str]:
+    """Out-of-shop queries from the third `part` of the encoder's words: 0 trains, 1 calibrates, 2 measures."""
+    vocabulary = tokenizer.get_vocab()
+    words = {word: place for word, place in vocabulary.items() if place % 3 == part}
+    return augment.background(words, {word for query in data["query"] for word in query.split()}, number, random.Random(seed + part))
 
 
 def _draw(data: dict, rules: dict, seed: int) -> np.ndarray:
@@ -160,52 +206,43 @@ def _draw(data: dict, rules: dict, seed: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _batches(tokens: list[list[int]], size: int, source: random.Random) -> list[list[int]]:
-    """Rows in batches of like length (little padding), within windows of 16 batches, the batches in random order."""
-    batches = []
-    for first in range(0, len(tokens), 16 * size):
-        window = sorted(range(first, min(first + 16 * size, len(tokens))), key=lambda row: len(tokens[row]))
-        found = [window[place:place + size] for place in range(0, len(window), size)]
-        source.shuffle(found)
-        batches += found
-    return batches
-
-
-def _optimizer(model: Classifier, rules: dict, steps: int):
-    body = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW([{"params": body, "lr": rules["learning_rate"]},
-                                   {"params": model.head.parameters(), "lr": rules["head_learning_rate"], "weight_decay": 0.0}],
-                                  weight_decay=rules["weight_decay"])
-    warm = max(1, round(steps * rules["warmup"]))
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm))))
-
-
 def _loss(kind: str, logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     if kind == "bce":
         return torch.nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="sum") / len(target)
     return torch.nn.functional.cross_entropy(logits, target)
 
 
-def _computes_bfloat16() -> bool:
-    return torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
+def _pushable(model: Classifier) -> list[torch.nn.Parameter]:
+    """What FGM moves: the word embeddings and the n-gram table, also where they are not learned."""
+    words = model.encoder.get_input_embeddings().weight.requires_grad_(True)
+    return [words, *([model.table.weight] if model.table is not None else [])]
 
 
-def _valid_scores(model, tokenizer, dataset: Path, rules: dict, device: str, precision: torch.dtype, limit: int = 1500) -> tuple[np.ndarray, dict]:
-    """Logits of the `limit` heaviest validation queries, and those queries as `read` gives them."""
+def _inputs(tokens: list[list[int]], grams: list[list[int]], device: str = "cpu") -> tuple[torch.Tensor, ...]:
+    return tuple(torch.from_numpy(array).to(device) for array in (*pad(tokens), pad(grams)[0]))
+
+
+def _scores(model: Classifier, tokenizer, queries: list[str], max_tokens: int, device: str = "cpu", kind: torch.dtype = torch.float32):
+    """Logits float32 [N, C] and unit vectors float32 [N, d] of the PyTorch model."""
+    tokens = tokenizer(queries, truncation=True, max_length=max_tokens)["input_ids"] if queries else []
+    grams, order = [hashed(query) for query in queries], sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+    logits = np.zeros((len(tokens), model.head.out_features), dtype=np.float32)
+    vectors = np.zeros((len(tokens), model.head.in_features), dtype=np.float32)
+    model.eval()
+    with torch.inference_mode(), torch.autocast(device, kind, enabled=kind is not torch.float32):
+        for first in range(0, len(order), 128):
+            rows = order[first:first + 128]
+            found = model(*_inputs([tokens[row] for row in rows], [grams[row] for row in rows], device))
+            logits[rows], vectors[rows] = (part.float().cpu().numpy() for part in found)
+    return logits, vectors
+
+
+def _valid_scores(model, tokenizer, dataset: Path, rules: dict, device: str, kind: torch.dtype, limit: int = 1500):
+    """`_scores` of the `limit` heaviest validation queries, and those queries as `read` gives them."""
     data = read(dataset, "valid")
     rows = np.argsort(-data["weight"], kind="stable")[:limit]
     data = {name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows] for name, values in data.items()}
-    tokens = tokenizer(data["query"], truncation=True, max_length=rules["max_tokens"])["input_ids"] if data["query"] else []
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-    scores = np.zeros((len(tokens), model.head.out_features), dtype=np.float32)
-    model.eval()
-    with torch.inference_mode(), torch.autocast(device, precision, enabled=precision is not torch.float32):
-        for first in range(0, len(order), 128):
-            part = order[first:first + 128]
-            ids, mask = (torch.from_numpy(array).to(device) for array in pad([tokens[row] for row in part]))
-            scores[part] = model(ids, mask).float().cpu().numpy()
-    return scores, data
+    return _scores(model, tokenizer, data["query"], rules["max_tokens"], device, kind), data
 
 
 def _accuracy(scores: np.ndarray, data: dict, categories: list[str]) -> float:
@@ -216,8 +253,8 @@ def _accuracy(scores: np.ndarray, data: dict, categories: list[str]) -> float:
 
 
 def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
-    """Exports the classifier to ONNX, checks it against PyTorch, makes the INT8 variant and seals `folder` with the cheaper
-    one that keeps `quality_kept` of the validation top-1 accuracy.
+    """Exports the classifier to ONNX, checks it against PyTorch, makes the INT8 variant, calibrates the cheaper one that
+    keeps `quality_kept` of the validation top-1 accuracy, and seals `folder` with it.
 
     Returns per variant: bytes, validation top-1 (0–1), largest difference of a logit, share of the same top-1, p50
     milliseconds of one query, queries per second in batches of 32; and the variant kept. Raises AuditFailed when FP32
@@ -230,26 +267,29 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     if settings.threads:
         torch.set_num_threads(settings.threads)
     categories = json.loads((folder / "categories.json").read_text(encoding="utf-8"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
-    model = Classifier(AutoModel.from_config(AutoConfig.from_pretrained(folder / "encoder.json"), attn_implementation="eager"), len(categories))
+    tokenizer = _tokenizer(folder)
+    encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder / "encoder.json"), attn_implementation="eager")
+    model = Classifier(encoder, len(categories), rules["train"]["ngrams"])
     model.encoder.pooler = None
     model.load_state_dict(torch.load(folder / "classifier.pt", weights_only=True))
     model.eval()
-    expected, data = _valid_scores(model, tokenizer, dataset, rules["train"], "cpu", torch.float32)
+    (expected, _), data = _valid_scores(model, tokenizer, dataset, rules["train"], "cpu", torch.float32)
     if not len(expected):  # no validation searches: parity is still checked, on the category names
         data = {"query": categories, "label": categories, "count": np.ones(len(categories))}
-    example = tuple(torch.from_numpy(array) for array in pad(tokenizer(["a b", ""], truncation=True, max_length=max_tokens)["input_ids"]))
-    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "logits": {0: "batch"}}
+        expected, _ = _scores(model, tokenizer, categories, max_tokens)
+    example = _inputs(tokenizer(["a b", ""], truncation=True, max_length=max_tokens)["input_ids"], [hashed("a b"), hashed("")])
+    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "ngrams": {0: "batch", 1: "grams"},
+            "logits": {0: "batch"}, "vector": {0: "batch"}}
+    if not rules["train"]["ngrams"]:
+        del axes["ngrams"]  # the graph drops an input that nothing reads
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's notes on constants; parity is checked below
-        onnx.export(model, example, folder / "model.onnx", ["input_ids", "attention_mask"], ["logits"], axes)
+        onnx.export(model, example, folder / "model.onnx", ["input_ids", "attention_mask", "ngrams"], ["logits", "vector"], axes)
     onnx.int8(folder / "model.onnx", folder / "model.int8.onnx")
-    if not len(expected):
-        expected = _torch_scores(model, tokenizer, data["query"], max_tokens)
     variants = {}
     for name, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx")):
         served = EncoderClassifier(folder / file, folder / "tokenizer.json", categories, max_tokens, settings.threads)
-        found = served.scores(data["query"])
+        found, _ = served.run(data["query"])
         variants[name] = {"file": file, "bytes": (folder / file).stat().st_size, "valid_top1": round(_accuracy(found, data, categories), 6),
                           "max_abs_diff": float(np.abs(found - expected).max()), "same_top1": float((found.argmax(1) == expected.argmax(1)).mean()),
                           **_speed(served, data["query"])}
@@ -263,11 +303,31 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     for name in ("model.onnx", "model.int8.onnx"):
         if name != variants[kept]["file"]:
             (folder / name).unlink()
-    facts = {"kept": kept, "variants": variants, "seconds": round(time.monotonic() - started, 1)}
+    served = EncoderClassifier(folder / variants[kept]["file"], folder / "tokenizer.json", categories, max_tokens, settings.threads)
+    chosen, familiar = _calibrate(served, tokenizer, dataset, folder, data, rules, settings.seed)
+    echo(f"compress: {kept} is served; temperature {chosen.temperature:.3f}; out-of-shop queries by {chosen.detector} "
+         f"(validation AUROC {familiar[chosen.detector]:.3f})")
+    facts = {"kept": kept, "variants": variants, "valid_auroc": familiar, "seconds": round(time.monotonic() - started, 1)}
     (folder / "classifier.pt").unlink()  # the sealed folder holds what serves, and no pickle
-    artifact.write_manifest(folder, KIND, model=variants[kept]["file"], max_tokens=max_tokens, compression=facts,
+    artifact.write_manifest(folder, KIND, model=variants[kept]["file"], max_tokens=max_tokens, compression=facts, calibration=chosen.facts(),
                             categories=len(categories), day=json.loads((dataset / "labels.json").read_text(encoding="utf-8"))["day"], seed=settings.seed)
     return facts
+
+
+def _calibrate(served: EncoderClassifier, tokenizer, dataset: Path, folder: Path, data: dict, rules: dict, seed: int) -> tuple[Calibration, dict]:
+    """Temperature and detector, from validation queries as the served model scores them; writes `neighbours.npy`."""
+    training, link = read(dataset, "train"), "sigmoid" if rules["train"]["loss"] == "bce" else "softmax"
+    heavy = np.argsort(-training["weight"], kind="stable")[:NEIGHBOURS]
+    _, neighbours = served.run([training["query"][row] for row in heavy])
+    np.save(folder / "neighbours.npy", neighbours.astype(np.float16))
+    logits, vectors = served.run(data["query"])
+    column = {name: place for place, name in enumerate(served.categories)}
+    known = np.array([label in column for label in data["label"]], dtype=bool)
+    target = np.array([column.get(label, 0) for label in data["label"]])
+    heat = calibration.temperature(logits[known], target[known], data["count"][known], link)
+    foreign = served.run(_background(tokenizer, training, len(data["query"]), 1, seed))
+    chosen, least, scores = calibration.detector((logits, vectors), foreign, neighbours, rules["compress"]["kept_inside"])
+    return Calibration(heat, link, rules["compress"]["sure"], chosen, least if len(foreign[0]) else -np.inf), scores
 
 
 def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
@@ -293,7 +353,8 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     for name, weight in zip(names, weights, strict=True):
         totals[name] = totals.get(name, 0.0) + weight
     common = sorted(totals, key=lambda name: (-totals[name], name))
-    models = {"candidate": load(folder, settings.threads).predict, "tfidf_lr": ngram_classifier.load(baseline).predict,
+    candidate = load(folder, settings.threads)
+    models = {"candidate": candidate.predict, "tfidf_lr": ngram_classifier.load(baseline).predict,
               "majority": lambda texts, k: ([common[:k]] * len(texts), np.tile([totals[name] / sum(totals.values()) for name in common[:k]], (len(texts), 1)))}
     source = random.Random(settings.seed)
     slices = {"clean": test["query"],
@@ -306,7 +367,7 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
             if part == "clean":
                 columns[name] = [int(top[0] == label) for top, label in zip(found, test["label"], strict=True)]
         echo(f"evaluate: {name} top-1 {results[name]['clean']['top1']:.4f}, with typing errors {results[name]['typo']['top1']:.4f}")
-    report = {"models": results, "queries": len(test["query"]), "searches": int(test["count"].sum()), "day": facts["day"],
+    report = {"models": results, "answers": _answers(candidate, training, test, settings.seed, folder), "queries": len(test["query"]), "searches": int(test["count"].sum()), "day": facts["day"],
               "test_from": facts.get("first_day", {}).get("test"), "seed": settings.seed, "unseen_share": _unseen(test, set(training["query"])),
               "simulated": facts["simulated"], "tfidf_lr_seconds": round(fitted, 1), "seconds": round(time.monotonic() - started, 1),
               "note": (f"{facts['simulated']:.0%} of the labelled searches are SIMULATED from purchases: nobody typed them. "
@@ -321,8 +382,6 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
 
 def _measures(found: list[list[str]], chances: np.ndarray, test: dict) -> dict[str, float]:
     """Top-1 and top-3 accuracy and ECE weighted by searches, macro-F1 over the categories of the test days; all 0–1.
-
-    ECE: expected calibration error over 15 equal bins of confidence (Guo et al. 2017, On Calibration of Modern Neural Networks).
     """
     weight, labelled = test["count"], test["label"]
     first = np.array([top[0] == label for top, label in zip(found, labelled, strict=True)])
@@ -336,22 +395,31 @@ def _measures(found: list[list[str]], chances: np.ndarray, test: dict) -> dict[s
         if top[0] == label:
             hit[label] = hit.get(label, 0.0) + times
     confidence = np.asarray(chances)[:, 0]
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    error = sum(abs(np.sum(weight[bins == place] * (first[bins == place] - confidence[bins == place]))) for place in range(15))
     return {"top1": round(float(np.average(first, weights=weight)), 6), "top3": round(float(np.average(third, weights=weight)), 6),
             "macro_f1": round(float(np.mean([2 * hit.get(name, 0.0) / (said.get(name, 0.0) + real[name]) for name in real])), 6),
-            "ece": round(float(error / weight.sum()), 6)}
+            "ece": round(calibration.expected_error(confidence, first, weight), 6)}
+
+
+def _answers(model: EncoderClassifier, training: dict, test: dict, seed: int, folder: Path) -> dict[str, float]:
+    """What a shopper gets: shares (0–1, by searches) answered with a leaf and not at all, how many of the answers given are right
+    (the category or a parent of it), and the AUROC of telling the test queries from ones made of words the shop never used."""
+    answers = model.answer(test["query"])
+    given = np.array([answer.category != UNKNOWN for answer in answers])
+    right = np.array([label == answer.category or label.startswith(answer.category + "/") for answer, label in zip(answers, test["label"], strict=True)])
+    leaf = np.array([answer.category == answer.likely[0][0] for answer in answers]) & given
+    weight, foreign = test["count"], _background(_tokenizer(folder), training, min(len(answers), 2000), 2, seed)
+    return {"leaf_share": round(float(np.average(leaf, weights=weight)), 6), "unknown_share": round(float(np.average(~given, weights=weight)), 6),
+            "precision": round(float(np.average(right[given], weights=weight[given])), 6) if given.any() else 0.0,
+            "unknown_auroc": round(calibration.auroc(model.familiar(test["query"]), model.familiar(foreign)), 6), "detector": model.calibration.detector}
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
 
 
 def _unseen(test: dict, known: set[str]) -> float:
     """Share (0–1) of the test searches whose query no training day had."""
     return round(float(np.average([query not in known for query in test["query"]], weights=test["count"])), 6)
-
-
-def _torch_scores(model: Classifier, tokenizer, queries: list[str], max_tokens: int) -> np.ndarray:
-    tokens = tokenizer(queries, truncation=True, max_length=max_tokens)["input_ids"]
-    with torch.inference_mode():
-        return model(*(torch.from_numpy(array) for array in pad(tokens))).numpy()
 
 
 def _speed(model: EncoderClassifier, queries: list[str]) -> dict[str, float]:

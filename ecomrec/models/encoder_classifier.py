@@ -9,6 +9,8 @@ from tokenizers import Tokenizer
 from ecomrec import artifact
 from ecomrec.compress import session
 from ecomrec.errors import AuditFailed
+from ecomrec.models.answers import Answer, Calibration, answer, best, familiarity, probabilities
+from ecomrec.models.tokens import hashed, pad
 from ecomrec.queries import normalise
 
 KIND = "query_classifier"
@@ -16,34 +18,48 @@ BATCH = 64
 
 
 class EncoderClassifier:
-    """`predict` and `scores`; made by `load`."""
+    """`answer`, `predict` and `run`; made by `load`. Any text is taken: see `ecomrec.queries.normalise`."""
 
-    def __init__(self, model: Path, tokenizer: Path, categories: list[str], max_tokens: int, threads: int = 0):
-        self.categories = categories
+    def __init__(self, model: Path, tokenizer: Path, categories: list[str], max_tokens: int, threads: int = 0,
+                 calibration: Calibration | None = None, neighbours: np.ndarray | None = None):
+        self.categories, self.calibration = categories, calibration or Calibration()
+        self._neighbours = neighbours
         self._session = session(model, threads)
+        self._reads = {given.name for given in self._session.get_inputs()}
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
 
-    def scores(self, queries: list[str]) -> np.ndarray:
-        """Logits float32 [N, C] in the order of `categories`. Queries of similar length share a batch; padding is masked."""
+    def run(self, queries: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Raw logits float32 [N, C] in the order of `categories`, and unit vectors float32 [N, d] of what the queries mean."""
         distinct = sorted({normalise(query) for query in queries})
         where = {query: row for row, query in enumerate(distinct)}
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(distinct)]
-        order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-        found = np.zeros((len(distinct), len(self.categories)), dtype=np.float32)
+        # Queries of similar length share a batch; padding is masked.
+        order, found = sorted(range(len(tokens)), key=lambda row: len(tokens[row])), [None] * len(distinct)
         for first in range(0, len(order), BATCH):
             rows = order[first:first + BATCH]
             ids, mask = pad([tokens[row] for row in rows])
-            found[rows] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
-        return found[[where[normalise(query)] for query in queries]]
+            given = {"input_ids": ids, "attention_mask": mask, "ngrams": pad([hashed(distinct[row]) for row in rows])[0]}
+            for row, *outputs in zip(rows, *self._session.run(None, {name: given[name] for name in self._reads}), strict=True):
+                found[row] = outputs
+        chosen = [found[where[normalise(query)]] for query in queries]
+        return (np.stack([logits for logits, _ in chosen]), np.stack([vector for _, vector in chosen])) if chosen else \
+            (np.zeros((0, len(self.categories)), dtype=np.float32), np.zeros((0, 1), dtype=np.float32))
 
     def predict(self, queries: list[str], k: int = 3) -> tuple[list[list[str]], np.ndarray]:
-        """The `k` most likely categories of each query, best first, and their probabilities float32 [N, min(k, C)].
+        """The `k` most likely categories of each query, best first, and their calibrated probabilities float32 [N, min(k, C)]."""
+        return best(probabilities(self.run(queries)[0], self.calibration), self.categories, k)
 
-        Any text is taken: empty, one letter, a page, emoji, control characters (see `ecomrec.queries.normalise`).
-        """
-        return best(self.scores(queries), self.categories, k)
+    def familiar(self, queries: list[str]) -> np.ndarray:
+        """How much each query looks like this shop's, float64 [N], as the detector chosen in calibration measures it."""
+        return familiarity(*self.run(queries), self._neighbours, self.calibration.detector)
+
+    def answer(self, queries: list[str], k: int = 3) -> list[Answer]:
+        """The category of each query: a leaf, a parent of it when unsure, or "unknown" for what is not of this shop."""
+        logits, vectors = self.run(queries)
+        familiar = familiarity(logits, vectors, self._neighbours, self.calibration.detector)
+        return answer(probabilities(logits, self.calibration), familiar, self.categories, self.calibration, k)
 
 
 def load(folder: Path, threads: int = 0) -> EncoderClassifier:
@@ -52,21 +68,5 @@ def load(folder: Path, threads: int = 0) -> EncoderClassifier:
     if manifest["kind"] != KIND:
         raise AuditFailed(f"{folder} holds a {manifest['kind']}, not a {KIND}", "name a version of the query classifier")
     categories = json.loads((folder / "categories.json").read_text(encoding="utf-8"))
-    return EncoderClassifier(folder / manifest["model"], folder / "tokenizer.json", categories, manifest["max_tokens"], threads)
-
-
-def pad(tokens: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Token ids and attention mask, int64 [N, longest]; the padding id is 0, as in every BERT vocabulary."""
-    ids = np.zeros((len(tokens), max(map(len, tokens))), dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, found in enumerate(tokens):
-        ids[row, :len(found)], mask[row, :len(found)] = found, 1
-    return ids, mask
-
-
-def best(logits: np.ndarray, categories: list[str], k: int) -> tuple[list[list[str]], np.ndarray]:
-    """Top `k` names and softmax probabilities [N, min(k, C)] of logits [N, C]; ties go to the first category."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    chances = shifted / shifted.sum(axis=1, keepdims=True)
-    rows = np.argsort(-logits, axis=1, kind="stable")[:, :k]
-    return [[categories[place] for place in row] for row in rows], np.take_along_axis(chances, rows, axis=1).astype(np.float32)
+    return EncoderClassifier(folder / manifest["model"], folder / "tokenizer.json", categories, manifest["max_tokens"], threads,
+                             Calibration(**manifest["calibration"]), np.load(folder / "neighbours.npy", allow_pickle=False))

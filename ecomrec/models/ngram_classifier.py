@@ -1,4 +1,4 @@
-"""The baseline that a fine-tuned encoder must beat: character n-gram TF-IDF and logistic regression (scikit-learn).
+"""The baseline that a fine-tuned encoder must beat: TF-IDF of character n-grams and logistic regression (scikit-learn).
 
 Multinomial log loss, each query weighted by how often and how strongly it led to the
 category. Saved as arrays and JSON, no pickle, so it can serve when the gates refuse the encoder.
@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ecomrec import artifact
 from ecomrec.errors import AuditFailed
-from ecomrec.models.encoder_classifier import best
+from ecomrec.models.answers import Answer, Calibration, answer, best, familiarity, probabilities
 from ecomrec.queries import normalise
 
 KIND = "ngram_classifier"
@@ -21,7 +21,7 @@ NGRAMS = (2, 4)
 
 
 class NgramClassifier:
-    """`predict` and `scores`, as in `ecomrec.models.encoder_classifier`; made by `fit` or `load`."""
+    """`answer`, `predict` and `scores`, as in `ecomrec.models.encoder_classifier`; made by `fit` or `load`. It knows no "unknown"."""
 
     def __init__(self, vectorizer: TfidfVectorizer, weights: np.ndarray, bias: np.ndarray, categories: list[str]):
         self.vectorizer, self.weights, self.bias, self.categories = vectorizer, weights, bias, categories
@@ -32,7 +32,12 @@ class NgramClassifier:
 
     def predict(self, queries: list[str], k: int = 3) -> tuple[list[list[str]], np.ndarray]:
         """The `k` most likely categories of each query and their probabilities float32 [N, min(k, C)]."""
-        return best(self.scores(queries), self.categories, k)
+        return best(probabilities(self.scores(queries), Calibration()), self.categories, k)
+
+    def answer(self, queries: list[str], k: int = 3) -> list[Answer]:
+        """The category of each query: a leaf, or a parent of it when unsure."""
+        logits = self.scores(queries)
+        return answer(probabilities(logits, Calibration()), familiarity(logits, None, None, "max_prob"), self.categories, Calibration(), k)
 
     def save(self, folder: Path, **facts) -> None:
         """Writes and seals the model in `folder`, which is made."""

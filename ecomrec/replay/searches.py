@@ -5,8 +5,8 @@ Type and brand words, some dropped, some shortened, some mistyped. Seeded by the
 
 import random
 
-NEIGHBOURS = {"a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g": "fh", "h": "gj", "i": "uo", "j": "hk", "k": "jl", "l": "k", "m": "n",
-              "n": "bm", "o": "ip", "p": "o", "q": "wa", "r": "et", "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x"}
+from ecomrec.queries import KEYBOARD
+
 BRANDED, TYPO, SHORTENED = 0.1, 0.12, 0.15  # shares of the queries
 
 
@@ -35,7 +35,7 @@ def mistype(word: str, chance: random.Random) -> str:
     place = chance.randrange(1, len(word) - 1)
     slip = chance.randrange(3)
     if slip == 0:
-        return word[:place] + chance.choice(NEIGHBOURS.get(word[place], word[place])) + word[place + 1:]
+        return word[:place] + chance.choice(KEYBOARD.get(word[place], word[place])) + word[place + 1:]
     if slip == 1:
         return word[:place] + word[place + 1:]
     return word[:place] + word[place + 1] + word[place] + word[place + 2:]

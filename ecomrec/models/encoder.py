@@ -1,0 +1,103 @@
+"""What every fine-tuned text model shares: the pretrained encoder, its pooling, batches of like length, the optimizer.
+
+Layer-wise learning rates: Howard & Ruder 2018 (ULMFiT). LoRA: Hu et al. 2021, through PEFT. FGM: Miyato et al. 2017.
+"""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from transformers import AutoModel, AutoTokenizer
+
+from ecomrec.errors import SettingsError
+from ecomrec.text import encoder_path
+
+
+def load_encoder(name: str, dropout: float = 0.1):
+    """`(tokenizer, encoder)` of the setting ECOMREC_ENCODER. Raises SettingsError when there is none."""
+    path = encoder_path(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        encoder = AutoModel.from_pretrained(path, attn_implementation="eager", hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"ECOMREC_ENCODER={name}: no text encoder there ({str(error).splitlines()[0]})",
+                            "name a local folder, an installed package that carries a model, or a hub name that can be reached") from error
+    encoder.pooler = None  # not part of a sentence encoder
+    return tokenizer, encoder
+
+
+def pooled(encoder: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Mean over tokens, length 1: float32 [B, d] (Reimers & Gurevych 2019)."""
+    hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return torch.nn.functional.normalize(((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)).float(), dim=1)
+
+
+def batches(lengths: list[int], size: int, source: random.Random) -> list[list[int]]:
+    """Rows in batches of like length (little padding), within windows of 16 batches, the batches in random order."""
+    made = []
+    for first in range(0, len(lengths), 16 * size):
+        window = sorted(range(first, min(first + 16 * size, len(lengths))), key=lengths.__getitem__)
+        found = [window[place:place + size] for place in range(0, len(window), size)]
+        source.shuffle(found)
+        made += found
+    return made
+
+
+def prepare(encoder: torch.nn.Module, rules: dict) -> torch.nn.Module:
+    """Freezes the word embeddings and the lower `frozen_layers`, or with `lora_rank` > 0 adds low-rank adapters instead."""
+    if rules["lora_rank"]:
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(r=rules["lora_rank"], lora_alpha=2 * rules["lora_rank"], target_modules=["query", "key", "value", "dense"])
+        return get_peft_model(encoder, config)
+    for part in (encoder.embeddings, *encoder.encoder.layer[:rules["frozen_layers"]]):
+        part.requires_grad_(False)
+    return encoder
+
+
+def merge(encoder: torch.nn.Module) -> torch.nn.Module:
+    """The plain encoder again: adapters are added into the weights."""
+    return encoder.merge_and_unload() if hasattr(encoder, "merge_and_unload") else encoder
+
+
+def layer_groups(encoder: torch.nn.Module, rate: float, decay: float) -> list[dict]:
+    """Parameter groups of the trainable encoder: each layer learns at `decay` times the rate of the one above it."""
+    groups: dict[int, list] = {}
+    depth = encoder.config.num_hidden_layers
+    for name, parameter in encoder.named_parameters():
+        if parameter.requires_grad:
+            parts = name.split(".")
+            layer = int(parts[parts.index("layer") + 1]) + 1 if "layer" in parts else 0
+            groups.setdefault(layer, []).append(parameter)
+    return [{"params": found, "lr": rate * decay ** (depth - layer)} for layer, found in sorted(groups.items())]
+
+
+def warm_linear(optimizer, steps: int, warmup: float):
+    """Linear warm-up over a share of the steps, then linear decay to nothing."""
+    warm = max(1, round(steps * warmup))
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / warm, max(0.0, (steps - step) / max(1, steps - warm))))
+
+
+def precision(rules: dict) -> torch.dtype:
+    """bfloat16 where the processor computes in it and the recipe does not say float32."""
+    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else torch.cpu._is_avx512_bf16_supported()
+    return torch.bfloat16 if rules["precision"] == "auto" and fast else torch.float32
+
+
+@contextmanager
+def pushed(parts: list[torch.nn.Parameter], size: float) -> Iterator[None]:
+    """Inside, `parts` are moved by `size` along their gradient, each as one vector: the fast gradient method."""
+    moved = []
+    for part in parts:
+        norm = part.grad.norm() if part.grad is not None else None
+        if norm is not None and torch.isfinite(norm) and norm > 0:
+            step = size * part.grad / norm
+            part.data.add_(step)
+            moved.append((part, step))
+    try:
+        yield
+    finally:
+        for part, step in moved:
+            part.data.sub_(step)

@@ -10,12 +10,12 @@ KEYBOARD = {"a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g
             "n": "bm", "o": "ip", "p": "o", "q": "wa", "r": "et", "s": "ad", "t": "ry", "u": "yi", "v": "cb", "w": "qe", "x": "zc", "y": "tu", "z": "x"}
 
 
-def normalise(query: str) -> str:
-    """NFKC, lower case, control characters and runs of white space to one space, at most MAX_CHARACTERS. May be empty."""
+def normalise(query: str, most: int = MAX_CHARACTERS) -> str:
+    """NFKC, lower case, control characters and runs of white space to one space, at most `most` characters. May be empty."""
     # Cut before the costly steps too: NFKC can make a character 18 times longer, never shorter than a third.
-    text = unicodedata.normalize("NFKC", query[:4 * MAX_CHARACTERS]).lower()
+    text = unicodedata.normalize("NFKC", query[:4 * most]).lower()
     text = "".join(" " if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn") else character for character in text)
-    return " ".join(text.split())[:MAX_CHARACTERS].rstrip()
+    return " ".join(text.split())[:most].rstrip()
 
 
 def misspell(query: str, source: random.Random) -> str:

@@ -1,0 +1,1 @@
+"""Search: which products answer a query (pairs, synthetic queries, lexical and hybrid ranking) and the tables made of it."""

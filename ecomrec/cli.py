@@ -209,6 +209,24 @@ def promote(
 
 
 @app.command()
+def tune(
+    day: Annotated[str, typer.Option(help="Last day of events to learn from, YYYY-MM-DD; its last days are held out as in training.")],
+    trials: Annotated[int, typer.Option(min=1, help="Trials to add to the study. Each trains the recommender once.")] = 20,
+    study: Annotated[str, typer.Option(help="Name of the study; empty: recommender-<day>. The same name goes on where it was left.")] = "",
+) -> None:
+    """Search the recommender's hyper-parameters (the recipe's [search]) on validation; resumable, the study is in Postgres."""
+    import tempfile
+
+    from ecomrec import dataset, tuning
+
+    effective, last = settings(), _day(day)
+    with tempfile.TemporaryDirectory(prefix="ecomrec-tune-") as folder:
+        dataset.build(effective, last, Path(folder))
+        found = tuning.search(effective, Path(folder), study or f"recommender-{last}", trials, typer.echo)
+    typer.echo(json.dumps(found, indent=1))
+
+
+@app.command()
 def sql(statement: Annotated[str, typer.Argument(help="For example: SELECT * FROM analytics.user_recommendations LIMIT 20")]) -> None:
     """Run one read-only query on the shop's database and print its rows."""
     import psycopg2

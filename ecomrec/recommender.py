@@ -36,7 +36,7 @@ WEIGHTS, TEXT, COUNTS, TRAINING = "training/weights.safetensors", "training/text
 REPEATED = 0.01  # share of purchases that are of something bought before; below it repeat buying is left out
 
 
-def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
+def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, rules: dict | None = None) -> dict:
     """Fits the item-item part and the transformer on the training part of the data, and their blend on validation.
 
     Writes weights, text vectors and training.json under `folder`/training, the item-item part that is served, fitted anew
@@ -44,7 +44,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     chosen, and seconds.
     """
     started, data = time.monotonic(), load_dataset(dataset)
-    rules = recipe_for(data)
+    rules = recipe_for(data, rules)
     _prepare(settings)
     own, place = rules["sequential"], folder / "training"
     text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
@@ -75,13 +75,13 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     return result
 
 
-def recipe_for(data: Dataset) -> dict:
+def recipe_for(data: Dataset, rules: dict | None = None) -> dict:
     """The recipe for the way the data is split: where the next event is predicted, a section's `by_user` overrides it."""
-    rules = {}
-    for name, section in recipe().items():
+    found = {}
+    for name, section in (recipe() if rules is None else rules).items():
         others = section.get("by_user", {}) if data.by_user else {}
-        rules[name] = {**{key: value for key, value in section.items() if key != "by_user"}, **others}
-    return rules
+        found[name] = {**{key: value for key, value in section.items() if key != "by_user"}, **others}
+    return found
 
 
 def _linear(settings: Settings, data: Dataset, rules: dict, folder: Path, echo: Echo) -> tuple[dict, itemitem.ItemItem]:

@@ -5,6 +5,7 @@ table, a partition) are `{name}` placeholders, quoted by psycopg2. No SQL is put
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -74,12 +75,22 @@ def _compose(name: str, identifiers: dict[str, str]) -> pg.Composable:
     return pg.SQL(_text(name)).format(**{key: identifier(value) for key, value in identifiers.items()})
 
 
-def copy_in(connection, table: str, columns: Iterable[str], stream: BinaryIO | TextIO) -> int:
-    """COPY `stream` (CSV, no header, empty unquoted = NULL) into `table`; returns the rows written."""
-    statement = pg.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(identifier(table), pg.SQL(", ").join(map(pg.Identifier, columns)))
+def copy_in(connection, table: str, columns: Iterable[str], stream: BinaryIO | TextIO, *, freeze: bool = False) -> int:
+    """COPY `stream` (CSV, no header, empty unquoted = NULL) into `table`; returns the rows written.
+
+    `freeze`: the rows need no vacuum ever; for a table that the same transaction has made.
+    """
+    statement = pg.SQL("COPY {} ({}) FROM STDIN (FORMAT csv{})").format(
+        identifier(table), pg.SQL(", ").join(map(pg.Identifier, columns)), pg.SQL(", FREEZE" if freeze else ""))
     with connection.cursor() as cursor:
-        cursor.copy_expert(statement, stream)
+        cursor.copy_expert(statement, stream, 1 << 18)
         return cursor.rowcount
+
+
+def copy_line(error: psycopg2.Error) -> int | None:
+    """The row (from 1) of the COPY that Postgres refused, when the error names one."""
+    found = re.search(r"COPY \S+, line (\d+)", error.diag.context or "")
+    return int(found.group(1)) if found else None
 
 
 def copy_out(connection, name: str, stream: BinaryIO | TextIO, parameters: dict[str, Any] | None = None, /, **identifiers: str) -> None:

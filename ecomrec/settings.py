@@ -28,7 +28,10 @@ class Settings(BaseSettings):
     airflow_database_url: UrlSecret | None = Field(None, description="Airflow's own Postgres database. Empty: embedded Postgres.")
     mlflow_database_url: UrlSecret | None = Field(None, description="MLflow's Postgres database. Empty: embedded Postgres.")
     store_url: str = Field("", description="Object store of logs and artefacts: s3://bucket/prefix or a folder. Empty: <home>/store.")
-    s3_endpoint_url: str = Field("", description="Endpoint of an S3-compatible store. Empty: AWS. Credentials come from the usual AWS chain.")
+    s3_endpoint_url: str = Field("", description="Endpoint of an S3-compatible store. Empty: AWS.")
+    s3_region: str = Field("", description="Region of the bucket. Empty: the usual AWS chain.")
+    s3_access_key_id: str = Field("", description="Key of the bucket; in Airflow the Connection `ecomrec_s3` gives it. Empty: the usual AWS chain.")
+    s3_secret_access_key: SecretStr | None = Field(None, description="Secret of that key. Empty: the usual AWS chain.")
 
     # The embedded Airflow
     airflow_host: str = Field("127.0.0.1", description="Address that the Airflow UI listens on.")
@@ -46,6 +49,9 @@ class Settings(BaseSettings):
 
     # Ingest
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="Share of a day's rows (0-1) that may break the contract before the day fails.")
+    mapping: str = Field("", description="TOML file that maps the shop's own field names: a path, or a key of the object store. Empty: the contract's own names.")
+    ingest_memory: str = Field("512MB", pattern=r"^[0-9]+[MG]B$", description="Memory that parsing a load may take before it spills to disk.")
+    scratch: Path | None = Field(None, description="Folder for what a load spills to disk, about twice its compressed files. Empty: the system's temporary folder.")
 
     # Privacy
     user_key: SecretStr | None = Field(None, description="Key that turns user ids into pseudonyms, 32 characters or more; after a rotation old,new. Empty: made once, "

@@ -33,14 +33,19 @@ class Result:
         return [f"{check.name}: {check.observed}" for check in self.checks if check.severity == "fail" and not check.passed]
 
 
+def library():
+    """Great Expectations. It takes seconds to import (a load does that while it parses), and would report its use to its makers."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+    import great_expectations
+
+    return great_expectations
+
+
 def validate(settings: Settings, table: str, suite: str, day_column: str, days: list[str]) -> dict[str, Result]:
     """The result of each day in `days`. Many days are checked in one go; only when that fails are they taken apart."""
     if not days:
         return {}
-    # Great Expectations takes seconds to import, and would report its use to its makers.
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    import great_expectations as gx
-
+    gx = library()
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     source = context.data_sources.add_postgres("shop", connection_string=sqlalchemy_url(settings.shop_dsn))

@@ -37,7 +37,7 @@ def test_a_backslash_before_u0000_is_only_text(shop):
     assert rows(shop.shop_dsn, "SELECT query FROM core.events") == [("a\\u0000b",)]
 
 
-@pytest.mark.parametrize("step", ["ingest/fill_partition", "ingest/swap_partition", "ingest/record_load"])
+@pytest.mark.parametrize("step", ["ingest/create_staged_day", "ingest/index_staged_day", "ingest/swap_partition", "ingest/record_file"])
 def test_postgres_that_goes_away_half_way_leaves_the_day_as_it_was(shop, monkeypatch, step):
     deliver(shop, [event(n) for n in range(100)])
     ingest.load_events(shop, DAY)

@@ -1,46 +1,58 @@
-"""The object store: a folder and S3 say the same things about the same objects."""
+"""The object store: a folder and S3 (a real server) say the same things about the same objects."""
 
+import contextlib
+import http.server
+import os
+import secrets
 import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from ecomrec.errors import SettingsError
+from ecomrec.errors import InputError, SettingsError
 from ecomrec.settings import Settings
-from ecomrec.store import open_store
+from ecomrec.store import S3Store, open_store
 
 
-class Bucket:
-    """What the store uses of boto3's S3 client, in memory; two objects a page, so that paging matters."""
+@pytest.fixture(scope="session")
+def s3():
+    """Address of a real S3 server: moto's, a process of its own on the loopback address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": "50"})  # a page; S3's own is 1,000
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(20)
 
-    def __init__(self):
-        self.objects = {}
 
-    def get_paginator(self, operation):
-        assert operation == "list_objects_v2"
-        return self
+def in_s3(endpoint: str, url: str) -> Settings:
+    return Settings(_env_file=None, store_url=url, s3_endpoint_url=endpoint, s3_region="eu-central-1", s3_access_key_id="who", s3_secret_access_key="secret")
 
-    def paginate(self, Bucket, Prefix):
-        found = [{"Key": key, "Size": len(body)} for (bucket, key), body in sorted(self.objects.items()) if bucket == Bucket and key.startswith(Prefix)]
-        return [{"Contents": found[start:start + 2]} for start in range(0, len(found), 2)] or [{}]
 
-    def upload_file(self, path, bucket, key):
-        self.objects[bucket, key] = Path(path).read_bytes()
-
-    def download_file(self, bucket, key, path):
-        Path(path).write_bytes(self.objects[bucket, key])
+def bucket(settings: Settings) -> S3Store:
+    store = open_store(settings)
+    store.client.create_bucket(Bucket=store.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    return store
 
 
 @pytest.fixture(params=["folder", "s3", "s3 without a prefix"])
-def store(request, tmp_path, monkeypatch):
+def store(request, tmp_path):
     if request.param == "folder":
         return open_store(Settings(_env_file=None, store_url=str(tmp_path / "store")))
-    bucket, asked = Bucket(), {}
-    monkeypatch.setattr("boto3.client", lambda service, endpoint_url: asked.update(service=service, endpoint=endpoint_url) or bucket)
-    url = "s3://shop/deep/prefix" if request.param == "s3" else "s3://shop"
-    opened = open_store(Settings(_env_file=None, store_url=url, s3_endpoint_url="http://localhost:9000"))
-    assert asked == {"service": "s3", "endpoint": "http://localhost:9000"}
-    return opened
+    name = f"shop-{secrets.token_hex(4)}"
+    return bucket(in_s3(request.getfixturevalue("s3"), f"s3://{name}/deep/prefix" if request.param == "s3" else f"s3://{name}"))
 
 
 @pytest.fixture
@@ -106,3 +118,68 @@ def test_a_folder_is_read_where_it_lies(tmp_path, source):
 def test_a_bucket_must_be_named():
     with pytest.raises(SettingsError, match="names no bucket"):
         open_store(Settings(_env_file=None, store_url="s3:///prefix"))
+
+
+def test_an_etag_changes_with_the_bytes(store, source):
+    store.put(source / "a.txt", "raw/x")
+    (before,) = store.objects("raw")
+    assert store.objects("raw") == [before]
+    store.put(source / "b.txt", "raw/x")
+    (after,) = store.objects("raw")
+    assert (after.key, after.bytes) == (before.key, before.bytes) and after.etag != before.etag
+
+
+def test_a_small_text_is_read_or_is_not_there(store, source):
+    store.put(source / "a.txt", "config/mapping.toml")
+    assert (store.read_text("config/mapping.toml"), store.read_text("config/none.toml")) == ("text of a.txt", None)
+
+
+def test_a_bucket_of_more_than_a_page_is_listed_whole(s3, source):
+    store = bucket(in_s3(s3, "s3://many/p"))
+    for number in range(120):
+        store.client.put_object(Bucket="many", Key=f"p/raw/{number:05}", Body=b"x")
+    assert len(store.list("raw")) == 120
+
+
+def test_a_large_object_goes_in_parts_and_never_whole_through_memory(s3, tmp_path):
+    store = bucket(in_s3(s3, "s3://large"))
+    (tmp_path / "large").write_bytes(secrets.token_bytes(1 << 20) * 200)
+    code = ("import resource, sys; from pathlib import Path; from ecomrec.settings import Settings; from ecomrec.store import open_store\n"
+            "store = open_store(Settings(_env_file=None)); before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "store.put(Path(sys.argv[1]), 'raw/x'); path = store.fetch('raw/x', Path(sys.argv[2])); assert path.stat().st_size == 200 << 20\n"
+            "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)")
+    settings = {"ECOMREC_STORE_URL": "s3://large", "ECOMREC_S3_ENDPOINT_URL": s3, "ECOMREC_S3_REGION": "eu-central-1", "ECOMREC_S3_ACCESS_KEY_ID": "who",
+                "ECOMREC_S3_SECRET_ACCESS_KEY": "secret"}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "large"), str(tmp_path / "back")], env=settings, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 150, f"{done.stdout.strip()} MB more than before, for an object of 200 MB"
+    assert store.objects("raw")[0].etag.endswith("-25"), "eight MB a part"
+    assert (tmp_path / "back" / "raw" / "x").read_bytes() == (tmp_path / "large").read_bytes()
+
+
+def test_what_s3_throttles_is_asked_again(tmp_path, source):
+    """A server that answers 503 SlowDown twice before it answers: the store waits and gets what it asked for."""
+    asked = []
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(time.monotonic())
+            body = (b"<Error><Code>SlowDown</Code></Error>" if len(asked) < 3 else
+                    b"<ListBucketResult><Contents><Key>raw/a</Key><Size>3</Size><ETag>&quot;e&quot;</ETag></Contents></ListBucketResult>")
+            self.send_response(503 if len(asked) < 3 else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert open_store(in_s3(f"http://127.0.0.1:{server.server_port}", "s3://busy")).list("raw") == [("raw/a", 3)]
+        server.shutdown()
+    assert len(asked) == 3 and asked[2] - asked[0] > 0.01
+
+
+def test_an_object_that_is_gone_is_named(s3, tmp_path):
+    with pytest.raises(InputError, match=r"s3://gone/raw/x cannot be fetched"):
+        bucket(in_s3(s3, "s3://gone")).fetch("raw/x", tmp_path)

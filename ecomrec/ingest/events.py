@@ -1,61 +1,57 @@
-"""Events: a day is loaded whole or not at all, and twice is the same as once."""
+"""Events: a day is loaded whole or not at all, and twice is the same as once.
 
+    files → parsed (DuckDB) → staging.events_…, a partition a day → checks, indexes → that partition becomes the live one
+
+A row is written to Postgres once: what is staged is what goes live.
+"""
+
+import json
+import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 
-import duckdb
-from psycopg2.extras import execute_values
+import psycopg2
 
 from ecomrec import database, validation
-from ecomrec.contract import EVENT_FIELDS, EVENT_TYPES, NEEDS_ITEM, NEEDS_QUERY
-from ecomrec.errors import EcomrecError, InputError, ValidationFailed
-from ecomrec.ingest.files import check_lines, days_between, read_day, rejected_rows, scratch, worst_reason
-from ecomrec.ingest.staging import staging_table
+from ecomrec.contract import EVENTS
+from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFailed
+from ecomrec.ingest import manifest, schema
+from ecomrec.ingest.files import STAYS, days_between, delivered
+from ecomrec.ingest.scratch import GOOD, Counts, Scratch, open_scratch
+from ecomrec.ingest.stages import Stages, warm_up
+from ecomrec.ingest.staging import Indexing, leaf, staging_table
 from ecomrec.settings import Settings
+from ecomrec.store import open_store
 
-BATCH_DAYS = 45  # days that load_history stages and validates together
-COLUMNS = ("event_day", "event_id", "event_time", "user_id", "session_id", "event_type", "item_id", "query", "position", "price", "quantity", "context")
-
-# The contract, checked where the lines are: a reason, or NULL for a good row. Order matters: the first reason is the one told.
-CHECK = f"""
-    CASE WHEN NOT valid THEN 'not a JSON object'
-         WHEN event_id IS NULL THEN 'event_id is missing'
-         WHEN user_id IS NULL THEN 'user_id is missing'
-         WHEN event_type IS NULL THEN 'event_type is missing'
-         WHEN event_type NOT IN {EVENT_TYPES} THEN 'unknown event_type ' || event_type
-         WHEN event_time IS NULL THEN 'event_time is missing'
-         WHEN try_cast(event_time AS TIMESTAMPTZ) IS NULL THEN 'event_time is not a time: ' || event_time
-         WHEN abs(date_diff('day', day, try_cast(event_time AS TIMESTAMPTZ)::DATE)) > 1 THEN 'event_time is not of this day: ' || event_time
-         WHEN event_type IN {NEEDS_ITEM} AND item_id IS NULL THEN 'item_id is missing'
-         WHEN event_type IN ('{NEEDS_QUERY[0]}') AND query IS NULL THEN 'query is missing'
-         WHEN price IS NOT NULL AND NOT coalesce(isfinite(try_cast(price AS DOUBLE)), false) THEN 'price is not a number: ' || price
-         WHEN quantity IS NOT NULL AND NOT coalesce(isfinite(try_cast(quantity AS DOUBLE)), false) THEN 'quantity is not a number: ' || quantity
-         WHEN position IS NOT NULL AND try_cast(position AS INTEGER) IS NULL THEN 'position is not a whole number: ' || position
-    END"""
+BATCH_DAYS, BATCH_BYTES = 45, 400_000_000  # what load_history stages and validates together: days, bytes of files
+POISON = 100  # rows of a day that Postgres may refuse one by one before the day is given up
+SWAP_SECONDS = 1800  # how long a swap waits, a little at a time, for readers that hold core.events
+COLUMNS = ("event_day", *EVENTS.fields)
+COUNTED = ("files", "rows_read", "rows_loaded", "rows_rejected", "rows_dropped", "rows_duplicate")
 
 
-def load_events(settings: Settings, day: str) -> dict:
-    """Loads one day. Returns `{"day", "files", "rows_read", "rows_loaded", "rows_rejected", "seconds"}`.
+def load_events(settings: Settings, day: str, *, actor: str = "", accept_anyway: str = "", echo: Callable[[str], None] = print) -> dict:
+    """Loads one day. Returns `{"day", "files", "rows_read", "rows_loaded", "rows_rejected", "rows_dropped", "rows_duplicate", "changes", "seconds"}`.
 
-    Raises InputError (files missing or broken) or ValidationFailed (a check of severity `fail`); the live day stays.
+    `accept_anyway`: the reason why a changed schema is let in; it is audited. Raises InputError (files missing or
+    broken) or ValidationFailed (a check of severity `fail`); the live day stays.
     """
-    done = _load(settings, [day], lambda line: None)
+    done = _load(settings, [day], echo, actor or manifest.login(), accept_anyway)
     if done["refused"]:
         raise done["refused"][day]
-    return {"day": day, **{name: done[name] for name in ("files", "rows_read", "rows_loaded", "rows_rejected", "seconds")}}
+    return {"day": day, **{name: done[name] for name in (*COUNTED, "changes", "seconds")}}
 
 
-def load_history(settings: Settings, first: str, last: str, echo: Callable[[str], None] = print) -> dict:
+def load_history(settings: Settings, first: str, last: str, echo: Callable[[str], None] = print, *, actor: str = "", accept_anyway: str = "") -> dict:
     """Loads every day from `first` to `last`. Good days are loaded even when others are refused; then it raises, naming those."""
-    started, total = time.monotonic(), {"files": 0, "rows_read": 0, "rows_loaded": 0, "rows_rejected": 0}
+    started, total, ready = time.monotonic(), dict.fromkeys(COUNTED, 0), 0
     days, refused = days_between(first, last), {}
-    for start in range(0, len(days), BATCH_DAYS):
-        done = _load(settings, days[start:start + BATCH_DAYS], echo)
+    for part in _batches(settings, days):
+        done = _load(settings, part, echo, actor or manifest.login(), accept_anyway)
         refused |= done["refused"]
         total = {name: total[name] + done[name] for name in total}
-        seconds = time.monotonic() - started
-        ready = min(start + BATCH_DAYS, len(days))
+        seconds, ready = time.monotonic() - started, ready + len(part)
         echo(f"{ready} of {len(days)} days, {total['rows_loaded']:,} rows, {total['rows_loaded'] / seconds:,.0f} rows/s, "
              f"about {seconds / ready * (len(days) - ready):.0f} s to go")
     if refused:
@@ -65,82 +61,169 @@ def load_history(settings: Settings, first: str, last: str, echo: Callable[[str]
     return {"first": first, "last": last, "days": len(days), **total, "seconds": round(time.monotonic() - started, 1)}
 
 
-def _load(settings: Settings, days: list[str], echo: Callable[[str], None]) -> dict:
-    """Stages, validates and swaps in `days`; returns counts and `{"refused": {day: error}}`."""
-    started, refused, files = time.monotonic(), {}, {}
-    with scratch() as (duck, folder):
+def _batches(settings: Settings, days: list[str]) -> Iterator[list[str]]:
+    store, part, size = open_store(settings), [], 0
+    for day in days:
+        more = sum(found.bytes for found in delivered(store, "events", day))
+        if part and (len(part) == BATCH_DAYS or size + more > BATCH_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(day)
+        size += more
+    if part:
+        yield part
+
+
+def _load(settings: Settings, days: list[str], echo: Callable[[str], None], actor: str, accept_anyway: str) -> dict:
+    """Parses, stages, checks and swaps in `days`; returns counts and `{"refused": {day: error}}`."""
+    stages, refused = Stages(), {}
+    library = warm_up()
+    with open_scratch(settings, EVENTS) as scratch:
+        with stages.stage("parse"):
+            refused |= _parse(scratch, days)
+            scratch.mark_duplicates(keep="first")
+            counts = {day: Counts() for day in days} | scratch.counts()
+        changes, fields = _schema(settings, scratch, [day for day in days if day not in refused])
         for day in days:
-            try:
-                files[day] = len(read_day(duck, settings, "events", day, folder))
-            except InputError as error:
-                duck.execute("DELETE FROM lines WHERE day = ?::DATE", [day])
-                refused[day] = error
-        counts = _check(duck)
-        for day in files:
-            count = counts.setdefault(day, {"read": 0, "good": 0, "rejected": 0})
-            if not count["read"]:
-                refused[day] = InputError(f"{day} is empty: its files have no rows", "have the day delivered again; what was live stays")
-            elif count["rejected"] > settings.max_rejected_share * count["read"]:
-                refused[day] = ValidationFailed(
-                    f"{day}: {count['rejected']:,} of {count['read']:,} rows break the contract, more than {settings.max_rejected_share:.1%}; "
-                    f"the most frequent reason: {worst_reason(duck, day)}", "see ops.rejected_rows; mend the shop's export and run the day again")
-        staged = [day for day in files if day not in refused]
-        with staging_table(settings, "events", "core.events") as table:
-            _stage(settings, duck, folder, table, staged)
-            results = validation.validate(settings, table, "events", "event_day", staged)
+            for said in changes[day].told if day in changes else ():
+                echo(f"{day}: {said}")
+            if day not in refused:
+                refused |= _contract(settings, scratch, day, counts[day], changes[day].fatal, accept_anyway)
+        staged = [day for day in days if day not in refused]
+        with staging_table(settings, "events", "ingest/create_staged_days") as table:
+            with stages.stage("copy"):
+                for day in staged:
+                    _stage(settings, scratch, table, day, counts[day])
+            with Indexing(settings, table, staged) as indexes, stages.stage("checks"):
+                if library.ident:
+                    library.join()
+                # The staged rows of all these days, in one table: THE place where they are checked.
+                results = validation.validate(settings, table, "events", "event_day", staged)
+                sums = manifest.hashes(scratch.files)
+            stages.seconds["indexes"] = indexes.seconds
             for day in days:
                 if day in results and results[day].failed:
                     refused[day] = ValidationFailed(f"{day} does not pass: {'; '.join(results[day].failed)}",
-                                                    "see ops.validations; mend the shop's export and run the day again; what was live stays")
-                _finish(settings, duck, table, day, files.get(day, 0), counts.get(day, {"read": 0, "good": 0, "rejected": 0}),
-                        results.get(day), refused.get(day), time.monotonic() - started)
+                                                    f"see ops.validations; mend the shop's export and run the day again; {STAYS}")
+                with stages.stage("swap"):
+                    _finish(settings, scratch, table, day, counts[day], results.get(day), refused.get(day), {
+                        "sums": sums, "actor": actor, "stages": stages, "fields": fields.get(day), "changes": changes.get(day, schema.Changes()),
+                        "accept_anyway": accept_anyway})
+        files = len(scratch.files)
     loaded = [counts[day] for day in staged if day not in refused]
-    return {"files": sum(files.values()), "rows_read": sum(count["read"] for count in counts.values()), "rows_loaded": sum(c["good"] for c in loaded),
-            "rows_rejected": sum(count["rejected"] for count in counts.values()), "seconds": round(time.monotonic() - started, 1), "refused": refused}
+    return {"files": files, "rows_read": sum(count.read for count in counts.values()), "rows_loaded": sum(count.good for count in loaded),
+            "rows_rejected": sum(count.rejected for count in counts.values()), "rows_dropped": sum(count.dropped for count in counts.values()),
+            "rows_duplicate": sum(count.duplicate for count in counts.values()), "refused": refused, "stages": stages.seconds,
+            "changes": [f"{day}: {said}" for day in sorted(changes) for said in (*changes[day].told, *changes[day].fatal)], "seconds": round(stages.elapsed(), 1)}
 
 
-def _check(duck: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
-    """Makes `checked` and `good` (the first row of each event_id) from `lines`; counts per day."""
-    counts = check_lines(duck, EVENT_FIELDS, CHECK)
-    names = "', '".join(EVENT_FIELDS)
-    without = ", ".join(f'"{name}": null' for name in EVENT_FIELDS)
-    duck.execute(f"""
-        CREATE OR REPLACE TABLE good AS
-        SELECT day AS event_day, event_id, try_cast(event_time AS TIMESTAMPTZ) AS event_time, user_id, session_id, event_type, item_id, query,
-               try_cast(position AS INTEGER) AS position, try_cast(price AS DOUBLE) AS price, try_cast(quantity AS DOUBLE) AS quantity,
-               CASE WHEN len(list_filter(json_keys(object), lambda k: k NOT IN ('{names}'))) = 0 THEN coalesce(json_extract(object, '$.context'), '{{}}')
-                    ELSE json_merge_patch(coalesce(json_extract(object, '$.context'), '{{}}'), json_merge_patch(object, '{{{without}}}')) END AS context
-        FROM checked WHERE reason IS NULL
-        QUALIFY row_number() OVER (PARTITION BY day, event_id ORDER BY file, line) = 1""")
-    good = dict(duck.execute("SELECT CAST(event_day AS VARCHAR), count(*) FROM good GROUP BY 1").fetchall())
-    return {day: {"read": read, "good": good.get(day, 0), "rejected": rejected} for day, (read, rejected) in counts.items()}
+def _parse(scratch: Scratch, days: list[str]) -> dict[str, EcomrecError]:
+    """Reads the days' files; the days that cannot be read, with why."""
+    refused: dict[str, EcomrecError] = {}
+    for day in days:
+        try:
+            files = scratch.read_day(day)
+            now = {found.key: found.etag for found in delivered(scratch.store, EVENTS.kind, day)}
+            if changed := [file.key for file in files if now.get(file.key) != file.etag]:
+                refused[day] = InputError(f"{changed[0]} changed while it was read", f"run {day} again when its delivery is complete; {STAYS}")
+        except InputError as error:
+            refused[day] = error
+    return refused
 
 
-def _stage(settings: Settings, duck: duckdb.DuckDBPyConnection, folder: Path, table: str, days: list[str]) -> None:
-    """COPYs the good rows of `days` into the staging table."""
-    path = folder / "good.csv"
-    duck.execute(f"COPY (SELECT {', '.join(COLUMNS)} FROM good WHERE list_contains(?::DATE[], event_day) ORDER BY event_day, user_id, event_time, "
-                 f"event_id) TO '{path}' (FORMAT csv, HEADER false)", [days])
-    with database.connect(settings.shop_dsn, application="ecomrec stage") as connection, path.open("rb") as stream:
-        database.copy_in(connection, table, COLUMNS, stream)
-    path.unlink()
+def _schema(settings: Settings, scratch: Scratch, days: list[str]) -> tuple[dict[str, schema.Changes], dict[str, dict]]:
+    """What changed in the shop's fields from day to day, and the fields."""
+    with database.connect(settings.shop_dsn, application="ecomrec schema") as connection:
+        before = next((row["fields"] for row in database.query(connection, "ingest/last_fields", {"kind": EVENTS.kind})), None)
+    changes, fields = {}, {}
+    for day in days:
+        fields[day] = schema.describe(scratch.shapes(day))
+        changes[day] = schema.compare(EVENTS, scratch.mapping, before, fields[day])
+        if not changes[day].fatal:
+            before = fields[day] or before
+    return changes, fields
 
 
-def _finish(settings: Settings, duck, table: str, day: str, files: int, count: dict, result, error: EcomrecError | None, seconds: float) -> None:
-    """One transaction: the day's partition (unless refused), its load, its checks, its rejected rows."""
-    partition = f"core.events_{day.replace('-', '')}"
-    rejected = rejected_rows(duck, "events", day)
+def _contract(settings: Settings, scratch: Scratch, day: str, count: Counts, fatal: list[str], accept_anyway: str) -> dict[str, EcomrecError]:
+    """`{day: why it is refused}` before anything of it is staged, or `{}`."""
+    if not count.read:
+        return {day: InputError(f"{day} is empty: its files have no rows", f"have the day delivered again; {STAYS}")}
+    if fatal and not accept_anyway:
+        return {day: ValidationFailed(f"the schema of {day} has changed: {'; '.join(fatal)}",
+                                      "tell the shop, or map the new fields (ECOMREC_MAPPING); when it is meant, run the day again with `accept_anyway` and the reason")}
+    if count.rejected > settings.max_rejected_share * count.read:
+        return {day: ValidationFailed(
+            f"{day}: {count.rejected:,} of {count.read:,} rows break the contract, more than {settings.max_rejected_share:.1%}; "
+            f"the most frequent reason: {scratch.example(day)}", "see `ecomrec rejects`; mend the shop's export or the mapping and run the day again")}
+    if not count.good:
+        return {day: InputError(f"{day} has no event: the mapping leaves out all of its {count.dropped:,} rows", f"see [[events.drop]] of {scratch.mapping.name}; {STAYS}")}
+    return {}
+
+
+def _stage(settings: Settings, scratch: Scratch, table: str, day: str, count: Counts) -> None:
+    """COPYs the day's good rows into a partition of the staging table. A row that Postgres does not take is set aside too."""
+    query, target = scratch.good(", ".join(("day", *EVENTS.fields)).replace("context", "coalesce(context, '{}')")), leaf(table, day)
+    while True:
+        try:
+            with database.connect(settings.shop_dsn, application=f"ecomrec stage {day}") as connection:
+                database.execute(connection, "ingest/create_staged_day", {"day": day}, leaf=target)
+                scratch.stream(query, [day], lambda stream: database.copy_in(connection, target, COLUMNS, stream, freeze=True))
+                database.execute(connection, "ingest/attach_staged_day", {"day": day}, table=table, leaf=target)
+            return
+        except psycopg2.DataError as error:
+            line = database.copy_line(error)
+            if line is None or count.reasons.get("Postgres does not take it", 0) >= POISON:
+                raise
+            scratch.refuse(day, line, f"Postgres does not take it: {error.diag.message_primary}")
+            count.good, count.rejected = count.good - 1, count.rejected + 1
+            count.reasons["Postgres does not take it"] = count.reasons.get("Postgres does not take it", 0) + 1
+
+
+def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: Counts, result, error: EcomrecError | None, facts: dict) -> None:
+    """One transaction: the day's partition (unless refused), its load, its files, its checks, its rejected rows."""
+    stages: Stages = facts["stages"]
     with database.connect(settings.shop_dsn, application=f"ecomrec load {day}") as connection:
-        database.lock(connection, f"events {day}")
+        # The neighbours too, in order: an event that both days' folders bring must end in one of them.
+        for near in (-1, 0, 1):
+            database.lock(connection, f"events {date.fromisoformat(day) + timedelta(days=near)}")
         if error is None:
-            names = {"partition": partition, "fresh": f"{partition}_new", "table": table}
-            database.execute(connection, "ingest/fill_partition", {"day": day}, **names)
-            database.execute(connection, "ingest/swap_partition", {"day": day}, partition=partition, fresh=f"{partition}_new",
-                             name=partition.split(".")[1])
+            count.duplicate, count.good = _once(connection, scratch, table, day, count)
         validation.record(connection, "events", day, result)
-        database.execute(connection, "ingest/clear_rejected", {"kind": "events", "day": day})
-        with connection.cursor() as cursor:
-            execute_values(cursor, "INSERT INTO ops.rejected_rows (kind, day, file, line, reason, payload) VALUES %s", rejected, page_size=1000)
-        database.execute(connection, "ingest/record_load", {
-            "kind": "events", "day": day, "state": "refused" if error else "loaded", "files": files, "rows_read": count["read"],
-            "rows_loaded": 0 if error else count["good"], "rows_rejected": count["rejected"], "seconds": seconds, "reason": error and error.message})
+        manifest.record(connection, scratch, day, count, facts["sums"], actor=facts["actor"], seconds=stages.elapsed(), stages=stages.seconds,
+                        fields=facts["fields"], changes=[*facts["changes"].told, *facts["changes"].fatal], error=error)
+        if error is None:
+            if facts["changes"].fatal:
+                database.execute(connection, "publish/audit_log", {"actor": facts["actor"], "action": "accept_anyway", "subject": f"events {day}",
+                                                                  "detail": json.dumps({"reason": facts["accept_anyway"], "changes": facts["changes"].fatal})})
+            _swap(connection, table, day)
+
+
+def _once(connection, scratch: Scratch, table: str, day: str, count: Counts) -> tuple[int, int]:
+    """An event is counted once, in the day of its own time. Returns the duplicates and the good rows."""
+    target, known = leaf(table, day), 0
+    off_day = scratch.duck.execute(f"SELECT count(*) FROM parsed WHERE day = ?::DATE AND {GOOD} AND event_time::DATE <> day", [day]).fetchone()[0]
+    if off_day:
+        known = database.execute(connection, "ingest/leave_out_known", {"day": day}, leaf=target)
+    database.execute(connection, "ingest/take_home", {"day": day}, leaf=target)
+    return count.duplicate + known, count.good - known
+
+
+def _swap(connection, table: str, day: str) -> None:
+    """The staged partition becomes the live one. Waits for readers in short turns, so that they never queue behind it for long."""
+    name, deadline, pause = f"events_{day.replace('-', '')}", time.monotonic() + SWAP_SECONDS, 1.0
+    while True:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SAVEPOINT swap")
+            database.execute(connection, "ingest/swap_partition", {"day": day}, table=table, leaf=leaf(table, day), name=name,
+                             renamed=f"staging.{name}", partition=f"core.{name}")
+            return
+        except psycopg2.errors.LockNotAvailable:
+            with connection.cursor() as cursor:
+                cursor.execute("ROLLBACK TO SAVEPOINT swap")
+            if time.monotonic() > deadline:
+                raise DatabaseDown(f"core.events has been held by other sessions for {SWAP_SECONDS // 60} minutes, so {day} could not be put in",
+                                   "see pg_stat_activity for long queries on core.events, end them and run the day again; nothing of it was kept") from None
+            print(f"{day}: waiting for readers of core.events ...", file=sys.stderr)
+            time.sleep(pause)
+            pause = min(pause * 2, 30)

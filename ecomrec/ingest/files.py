@@ -1,25 +1,39 @@
-"""Reads a day's files with DuckDB: every line with the file and number it came from, whatever the format.
+"""The files of a day: listed, fetched, and recognised by name and first bytes. JSON Lines, CSV, Parquet; plain, gzip, zstd."""
 
-JSON Lines, CSV and Parquet; plain, gzip or zstd. Lines stay text until the contract has been checked, so a broken one
-can be set aside as it came.
-"""
-
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import hashlib
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-import duckdb
-
 from ecomrec.errors import InputError
-from ecomrec.settings import Settings
-from ecomrec.store import open_store
+from ecomrec.store import Object, Store
 
-MEMORY_LIMIT = "1GB"  # DuckDB spills to disk beyond this, so a day of any size fits
-JSON_ENDINGS, CSV_ENDINGS, PARQUET_ENDINGS = (".jsonl", ".json", ".ndjson"), (".csv",), (".parquet",)
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-NUL = r"(^|[^\\])(\\\\)*\\u0000"  # the escape itself, not an escaped backslash before u0000; Postgres cannot store the character
+FORMATS = {".jsonl": "json", ".json": "json", ".ndjson": "json", ".csv": "csv", ".parquet": "parquet"}
+MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+LONGEST_LINE = 4_000_000  # bytes; a longer one is set aside, not loaded
+STAYS = "what was live stays"
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of one day, as it was when it was read."""
+
+    day: str
+    key: str
+    etag: str
+    bytes: int
+    path: Path
+    format: str
+    compression: str
+
+    def sha256(self) -> str:
+        """Of the bytes that were read."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def rows_about(self) -> int:
+        """Roughly how many rows it has."""
+        return max(1, self.bytes // (250 if self.compression == "none" and self.format == "json" else 40))
 
 
 def days_between(first: str, last: str) -> list[str]:
@@ -30,78 +44,37 @@ def days_between(first: str, last: str) -> list[str]:
     return [str(start + timedelta(days=number)) for number in range((end - start).days + 1)]
 
 
-@contextmanager
-def scratch() -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A DuckDB on disk and a folder, both gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="ecomrec-") as name:
-        folder = Path(name)
-        with duckdb.connect(str(folder / "scratch.duckdb")) as connection:
-            connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
-            connection.execute("CREATE TABLE lines (day DATE, file VARCHAR, line BIGINT, payload VARCHAR)")
-            yield connection, folder
+def delivered(store: Store, kind: str, day: str) -> list[Object]:
+    """The objects of `raw/<kind>/dt=<day>/` that count, in order: names that begin with `.` or `_` do not."""
+    return [found for found in store.objects(f"raw/{kind}/dt={day}") if not Path(found.key).name.startswith(("_", "."))]
 
 
-def read_day(connection: duckdb.DuckDBPyConnection, settings: Settings, kind: str, day: str, folder: Path) -> list[str]:
-    """Appends the lines of `raw/<kind>/dt=<day>/` to the table `lines`; returns the keys read, in order.
-
-    Raises InputError naming the folder or file that is missing, broken or of an unknown format.
-    """
-    store = open_store(settings)
-    prefix = f"raw/{kind}/dt={day}"
-    keys = [key for key, _ in store.list(prefix) if not Path(key).name.startswith("_")]
-    if not keys:
-        raise InputError(f"no files for {day}: {settings.store}/{prefix}/ is missing or empty",
-                         "check that the log shipper has delivered the day, then run it again; what was live stays")
-    for key in keys:
-        path = store.fetch(key, folder)
-        try:
-            connection.execute(f"INSERT INTO lines SELECT ?::DATE, ?, row_number() OVER (), payload FROM ({_reader(key)})", [day, key, str(path)])
-        except duckdb.Error as error:
-            raise InputError(f"{key} cannot be read: {str(error).splitlines()[0]}",
-                             "the file is broken or cut off; have it delivered again and run the day again; what was live stays") from error
-    return keys
+def fetch(store: Store, kind: str, day: str, folder: Path) -> list[File]:
+    """Fetches a day's files. Raises InputError naming the folder or file that is missing or of an unknown format."""
+    found = delivered(store, kind, day)
+    if not found:
+        raise InputError(f"no files for {day}: raw/{kind}/dt={day}/ is missing or empty",
+                         f"check that the log shipper has delivered the day, then run it again; {STAYS}")
+    for one in found:
+        _format(one.key)  # before anything is fetched
+    return [recognise(day, one, store.fetch(one.key, folder)) for one in found]
 
 
-def check_lines(connection: duckdb.DuckDBPyConnection, fields: dict[str, str], reason: str) -> dict[str, tuple[int, int]]:
-    """Makes the table `checked` from `lines`: each text field of the contract, and `reason` (NULL: a good row).
-
-    `reason` is a SQL expression over the fields and `valid`, whether the line is a JSON object. Returns rows read and
-    rows rejected of each day.
-    """
-    texts = ", ".join(f"nullif(json_extract_string(object, '$.{name}'), '') AS \"{name}\"" for name, kind in fields.items() if kind != "JSON")
-    connection.execute(f"""
-        CREATE OR REPLACE TABLE checked AS
-        SELECT *, CASE WHEN regexp_matches(payload, '{NUL}') THEN 'holds a NUL character (\\u0000)' ELSE {reason} END AS reason FROM (
-            SELECT day, file, line, payload, object, valid, {texts} FROM (
-                SELECT *, CASE WHEN valid THEN parsable ELSE '{{}}' END AS object FROM (
-                    SELECT *, json_type(parsable) = 'OBJECT' AS valid FROM (
-                        SELECT *, CASE WHEN json_valid(payload) THEN payload ELSE 'null' END AS parsable FROM lines))))""")
-    rows = connection.execute("SELECT day, count(*), count(*) FILTER (WHERE reason IS NOT NULL) FROM checked GROUP BY day").fetchall()
-    return {str(day): (read, rejected) for day, read, rejected in rows}
+def recognise(day: str, found: Object, path: Path) -> File:
+    """Format by name; compression by the first bytes, which names get wrong."""
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    compression = next((name for magic, name in MAGIC.items() if start.startswith(magic)), "none")
+    kind = "parquet" if start == b"PAR1" else _format(found.key)
+    named = {".gz": "gzip", ".zst": "zstd"}.get(Path(found.key).suffix.lower())
+    if found.bytes == 0 and named:
+        raise InputError(f"{found.key} is cut off: it has no bytes at all, not even a {named} header", f"have it delivered again and run the day again; {STAYS}")
+    return File(day, found.key, found.etag, found.bytes, path, kind, compression)
 
 
-def rejected_rows(connection: duckdb.DuckDBPyConnection, kind: str, day: str) -> list[tuple]:
-    """The day's bad rows as rows of ops.rejected_rows."""
-    return connection.execute("SELECT ?, day, file, line, reason, replace(coalesce(payload, ''), chr(0), '\\u0000') FROM checked WHERE reason IS NOT NULL AND day = ?::DATE ORDER BY file, line",
-                              [kind, day]).fetchall()
-
-
-def worst_reason(connection: duckdb.DuckDBPyConnection, day: str) -> str:
-    """The day's most frequent reason, with the first place where it occurs."""
-    return connection.execute("SELECT reason || ' (' || arg_min(file || ' line ' || line, line) || ')' FROM checked WHERE reason IS NOT NULL AND day = ?::DATE "
-                              "GROUP BY reason ORDER BY count(*) DESC, reason LIMIT 1", [day]).fetchone()[0]
-
-
-def _reader(key: str) -> str:
-    """A query for the column `payload`, one JSON text a row, from the file that is its third parameter."""
-    name = key.lower()
-    compression = next((value for ending, value in COMPRESSIONS.items() if name.endswith(ending)), "none")
-    bare = name.removesuffix(".gz").removesuffix(".zst")
-    if bare.endswith(JSON_ENDINGS):
-        return ("SELECT payload FROM read_csv(?, columns = {'payload': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, "
-                f"auto_detect = false, max_line_size = 10000000, compression = '{compression}')")
-    if bare.endswith(CSV_ENDINGS):
-        return f"SELECT to_json(t)::VARCHAR AS payload FROM read_csv(?, all_varchar = true, header = true, hive_partitioning = false, compression = '{compression}') t"
-    if bare.endswith(PARQUET_ENDINGS):
-        return "SELECT to_json(t)::VARCHAR AS payload FROM read_parquet(?, hive_partitioning = false) t"
-    raise InputError(f"{key} is of no known format", "name files *.jsonl, *.csv or *.parquet, plain or with .gz or .zst; the day was not loaded")
+def _format(key: str) -> str:
+    bare = key.lower().removesuffix(".gz").removesuffix(".zst")
+    kind = FORMATS.get(Path(bare).suffix)
+    if kind is None:
+        raise InputError(f"{key} is of no known format", "name files *.jsonl, *.csv or *.parquet, plain or with .gz or .zst; the day was not loaded")
+    return kind

@@ -1,0 +1,236 @@
+"""Where a load parses its files: a DuckDB on disk, bounded in memory, gone at the end.
+
+The table `parsed` has a row for every row read: `day, file, line, <fields of the contract>, reason, dropped, payload, shape`
+(`projection` explains them). `rowid` is the order in which rows came; a row's line is its distance from its file's first.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import BinaryIO
+
+import duckdb
+import psycopg2
+
+from ecomrec.contract import Contract
+from ecomrec.errors import EcomrecError, InputError
+from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, fetch
+from ecomrec.ingest.mapping import Mapping, load_mapping
+from ecomrec.ingest.mend import mend
+from ecomrec.ingest.projection import projection
+from ecomrec.settings import Settings
+from ecomrec.store import open_store
+
+LINES = ("read_csv(?, columns = {'payload': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, auto_detect = false, strict_mode = false, "
+         f"max_line_size = {LONGEST_LINE}, buffer_size = {2 * LONGEST_LINE}, compression = '%s')")
+ROWS = ("read_csv(?, all_varchar = true, header = true, hive_partitioning = false, store_rejects = true, rejects_limit = 0, "
+        f"max_line_size = {LONGEST_LINE}, compression = '%s')")
+SHAPES = 1_000  # rows a file whose JSON structure is looked at
+GOOD = "reason IS NULL AND dropped IS NULL"
+
+
+@dataclass
+class Counts:
+    """Rows of one day: read = good + rejected + dropped + duplicate. `reasons`: why not good → rows."""
+
+    read: int = 0
+    good: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    duplicate: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+class Scratch:
+    """One load's files, parsed. `files`: those read so far; a file's place in it is its number in `parsed`."""
+
+    def __init__(self, settings: Settings, contract: Contract, mapping: Mapping, connection: duckdb.DuckDBPyConnection, folder: Path):
+        self.settings, self.contract, self.mapping, self.folder = settings, contract, mapping, folder
+        self.duck, self.store, self.files = connection, open_store(settings), []
+        columns = ", ".join(f"{name} {field.duckdb}" for name, field in contract.fields.items())
+        self.duck.execute(f"CREATE TABLE parsed (day DATE, file INTEGER, line BIGINT, {columns}, reason VARCHAR, dropped VARCHAR, payload VARCHAR, shape VARCHAR)")
+
+    def read_day(self, day: str) -> list[File]:
+        """Parses the day's files. Raises InputError naming what is missing, broken or of an unknown format."""
+        files = fetch(self.store, self.contract.kind, day, self.folder)
+        self.read(files)
+        return files
+
+    def read(self, files: list[File]) -> None:
+        """Parses files, in order; JSON Lines of one compression are read at once, which is what parallel reading needs."""
+        base = len(self.files)
+        self.files += files
+        pending: list[tuple[int, File]] = []
+        for number, file in enumerate(files, base):
+            if pending and (file.format != "json" or file.compression != pending[0][1].compression):
+                self._json(pending)
+                pending = []
+            if file.format == "json":
+                pending.append((number, file))
+            else:
+                self._table(number, file)
+        if pending:
+            self._json(pending)
+
+    def _json(self, files: list[tuple[int, File]]) -> None:
+        try:
+            self._insert(files[0][0], [file.path for _, file in files], files[0][1], f"SELECT file_index AS file, payload FROM {LINES % files[0][1].compression}")
+        except duckdb.Error as error:
+            _raise_if_full(error, self.folder)
+            if len(files) > 1:
+                for one in files:
+                    self._json([one])
+                return
+            number, file = files[0]
+            try:
+                self._insert(number, [mend(file, self.folder)], file, f"SELECT file_index AS file, payload FROM {LINES % 'none'}")
+            except duckdb.Error as second:
+                raise _broken(file, second) from second
+
+    def _table(self, number: int, file: File) -> None:
+        reader = "read_parquet(?, hive_partitioning = false)" if file.format == "parquet" else ROWS % ("none" if file.compression == "none" else file.compression)
+        try:
+            self._insert(number, [file.path], file, f"SELECT 0 AS file, to_json(t)::VARCHAR AS payload FROM {reader} t")
+        except duckdb.Error as error:
+            _raise_if_full(error, self.folder)
+            raise _broken(file, error) from error
+        if file.format == "csv":
+            self.duck.execute("INSERT INTO parsed (day, file, line, reason, payload) "
+                              "SELECT ?::DATE, ?, line, 'not a row of this CSV: ' || min(error_message), min(csv_line) FROM reject_errors GROUP BY line", [file.day, number])
+            self.duck.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+
+    def _insert(self, base: int, paths: list[Path], file: File, source: str) -> None:
+        every = max(1, file.rows_about() // SHAPES)
+        source = f"SELECT DATE '{file.day}' AS day, ({base} + file)::INTEGER AS file, payload FROM ({source})"
+        self.duck.execute(f"INSERT INTO parsed BY NAME {projection(self.settings, self.contract, self.mapping, source, every)}", [list(map(str, paths))])
+
+    def mark_duplicates(self, keep: str) -> None:
+        """Makes the table `doubles`: the rowids of good rows whose key the day has already; the `first` or the `last` of them stays."""
+        key, order = self.contract.key, {"first": "file, rowid", "last": "file DESC, rowid DESC"}[keep]
+        # A hash is small, so most keys are cleared without keeping their texts; only what collides is looked at.
+        self.duck.execute(f"""
+            CREATE TABLE doubles AS SELECT day, row FROM (
+                SELECT day, rowid AS row, row_number() OVER (PARTITION BY day, {key} ORDER BY {order}) AS number FROM parsed
+                WHERE {GOOD} AND hash(day, {key}) IN (SELECT h FROM (SELECT hash(day, {key}) AS h FROM parsed WHERE {GOOD}) GROUP BY h HAVING count(*) > 1))
+            WHERE number > 1""")
+
+    def counts(self) -> dict[str, Counts]:
+        """Of each day that has rows."""
+        counts = {str(day): Counts(*found) for day, *found in self.duck.execute(f"""
+            SELECT day, count(*), count(*) FILTER (WHERE {GOOD}) - coalesce(any_value(twice), 0), count(*) FILTER (WHERE reason IS NOT NULL),
+                   count(*) FILTER (WHERE dropped IS NOT NULL), coalesce(any_value(twice), 0)
+            FROM parsed LEFT JOIN (SELECT day, count(*) AS twice FROM doubles GROUP BY day) USING (day) GROUP BY day""").fetchall()}
+        for day, reason, number in self.duck.execute("""
+            SELECT day, coalesce(dropped, split_part(reason, ': ', 1)) AS why, count(*) FROM parsed WHERE reason IS NOT NULL OR dropped IS NOT NULL
+            GROUP BY day, why QUALIFY row_number() OVER (PARTITION BY day ORDER BY count(*) DESC, why) <= 50""").fetchall():
+            counts[str(day)].reasons[reason[:200]] = number
+        return counts
+
+    def file_rows(self) -> dict[int, int]:
+        """Rows read of each file, by its number."""
+        return dict(self.duck.execute("SELECT file, count(*) FROM parsed GROUP BY file").fetchall())
+
+    def shapes(self, day: str) -> list[tuple[str, bool, int]]:
+        """`(JSON structure, whether its types mean something, rows)` of the sampled rows of a day; in CSV all is text."""
+        typeless = [number for number, file in enumerate(self.files) if file.format == "csv"]
+        return self.duck.execute("SELECT shape, NOT list_contains(?::INTEGER[], file) AS typed, count(*) FROM parsed WHERE day = ?::DATE AND shape IS NOT NULL "
+                                 "GROUP BY shape, typed", [typeless, day]).fetchall()
+
+    def example(self, day: str) -> str:
+        """The day's most frequent reason, with the first place where it occurs."""
+        number, line, reason = self.duck.execute(f"SELECT file, line, reason FROM ({self.refused()}) ORDER BY count(*) OVER (PARTITION BY reason) DESC, reason, file, line LIMIT 1",
+                                                 [day]).fetchone()
+        return f"{reason} ({self.files[number].key} line {line})"
+
+    def refused(self) -> str:
+        """SQL: `file, line, reason, payload` of the refused rows of the day that is its parameter."""
+        return ("SELECT file, coalesce(line, rowid - first + 1) AS line, reason[:500] AS reason, payload FROM parsed JOIN "
+                "(SELECT file, min(rowid) AS first FROM parsed GROUP BY file) USING (file) WHERE reason IS NOT NULL AND day = ?::DATE")
+
+    def good(self, columns: str) -> str:
+        """SQL: the day's rows to load, in order; the day is its parameter."""
+        return f"SELECT {columns} FROM parsed WHERE day = ?::DATE AND {GOOD} AND rowid NOT IN (SELECT row FROM doubles)"
+
+    def refuse(self, day: str, line: int, reason: str) -> None:
+        """Sets aside the good row that ends on `line` (from 1) of what `stream` made of the day: a text may span lines."""
+        texts = ", ".join(name for name, kind in self.contract.fields.items() if kind.duckdb == "VARCHAR")
+        (row,) = self.duck.execute(f"""
+            SELECT row FROM (SELECT row, sum(1 + length(texts) - length(replace(texts, chr(10), ''))) OVER (ORDER BY row) AS ends
+                             FROM ({self.good(f"rowid AS row, concat({texts}) AS texts")})) WHERE ends >= ? ORDER BY row LIMIT 1""", [day, line]).fetchone()
+        fields = ", ".join(f"{name}: {name}" for name in self.contract.fields)
+        self.duck.execute(f"UPDATE parsed SET reason = ?, payload = to_json({{{fields}}})::VARCHAR WHERE rowid = ?", [reason, row])
+
+    def stream(self, query: str, parameters: list, use: Callable[[BinaryIO], int]) -> int:
+        """Runs `use` on a stream of the query's rows as CSV; returns what it returns. Nothing is kept in between."""
+        read, write = os.pipe()
+        failed: list[duckdb.Error] = []
+
+        def fill() -> None:
+            try:
+                self.duck.cursor().execute(f"COPY ({query}) TO '/dev/fd/{write}' (FORMAT csv, HEADER false, USE_TMP_FILE false)", parameters)
+            except duckdb.Error as error:
+                failed.append(error)
+            finally:
+                os.close(write)
+
+        writer = Thread(target=fill, name="rows")
+        with open(read, "rb", buffering=0) as stream:
+            writer.start()
+            try:
+                used = use(_Checked(stream, writer, failed))
+            except psycopg2.errors.QueryCanceled:
+                if failed:  # psycopg2 tells Postgres that the stream broke, and reports only that
+                    raise failed[0] from None
+                raise
+            finally:
+                stream.close()  # a writer that still writes gets a broken pipe, and ends
+                writer.join()
+        return used
+
+
+class _Checked:
+    """A stream whose end is an error when its writer failed: a half-written table must not look like a whole one."""
+
+    def __init__(self, stream: BinaryIO, writer: Thread, failed: list):
+        self._stream, self._writer, self._failed = stream, writer, failed
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        if not chunk:
+            self._writer.join()
+            if self._failed:
+                raise self._failed[0]
+        return chunk
+
+
+@contextmanager
+def open_scratch(settings: Settings, contract: Contract, mapping: Mapping | None = None) -> Iterator[Scratch]:
+    """A Scratch in a folder of its own that is gone at the end. `mapping`: the settings' one when not given."""
+    if mapping is None:
+        mapping = load_mapping(settings, contract.kind)
+    if settings.scratch:
+        settings.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ecomrec-", dir=settings.scratch) as name, duckdb.connect(f"{name}/scratch.duckdb") as connection:
+        try:
+            connection.execute(f"SET memory_limit = '{settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
+                               "SET preserve_insertion_order = true")
+            yield Scratch(settings, contract, mapping, connection, Path(name))
+        except duckdb.Error as error:
+            _raise_if_full(error, Path(name))
+            raise
+
+
+def _broken(file: File, error: Exception) -> InputError:
+    return InputError(f"{file.key} cannot be read: {str(error).splitlines()[0]}",
+                      f"the file is broken, cut off or not what its name says; have it delivered again and run the day again; {STAYS}")
+
+
+def _raise_if_full(error: duckdb.Error, folder: Path) -> None:
+    text = str(error)
+    if "No space left" in text or "max_temp_directory_size" in text:
+        raise EcomrecError(f"no disk space left for parsing in {folder.parent}: {text.splitlines()[0]}",
+                           f"free space there, or name another folder with ECOMREC_SCRATCH, and run it again; {STAYS}") from error

@@ -19,12 +19,12 @@ __all__ = ["champion", "fetch", "find", "mirror", "promote", "register"]
 
 
 def register(settings: Settings, family: str, folder: Path, *, run_name: str, metrics: dict[str, float], tags: dict[str, str],
-             papers: dict[str, str] | None = None) -> dict:
+             papers: dict[str, str] | None = None, curves: dict[str, list[float]] | None = None) -> dict:
     """Logs the sealed model in `folder` as an MLflow run and registers it as the next version of `family`.
 
     Only what the manifest seals is kept, not what training left beside it. papers: file name -> text, for people (report,
     model card). The same `run_name` twice gives the same version: a task that was killed after registering goes on with
-    what it made. Returns `{"family", "version", "uri", "kind"}`.
+    what it made. curves: name -> value by epoch. Returns `{"family", "version", "uri", "kind"}`.
     """
     from mlflow.exceptions import MlflowException
 
@@ -39,6 +39,9 @@ def register(settings: Settings, family: str, folder: Path, *, run_name: str, me
     run = client.create_run(experiment, run_name=run_name, tags=tags)
     for name, value in metrics.items():
         client.log_metric(run.info.run_id, name, value)
+    for name, values in (curves or {}).items():
+        for step, value in enumerate(values, start=1):
+            client.log_metric(run.info.run_id, name, value, step=step)
     for name in (artifact.MANIFEST, *manifest["files"]):
         place = Path("model", name).parent
         client.log_artifact(run.info.run_id, str(folder / name), str(place))

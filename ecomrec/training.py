@@ -7,6 +7,7 @@ returns a small dict for the task's log and XCom.
 import json
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from ecomrec import gates, workspace
@@ -62,7 +63,7 @@ def promote(settings: Settings, run: str, family: str, decision: dict, echo: Ech
         model = folders["model"]
         verdict = "passed" if decision["passed"] else "refused"
         metrics = {f"{decision['metric'].replace('@', '_at_').replace(' ', '_')}.{name}": value for name, value in decision["means"].items()}
-        candidate = registry.register(settings, family, model, run_name=run, metrics=metrics, tags={"gates": verdict})
+        candidate = registry.register(settings, family, model, run_name=run, metrics=metrics, tags={"gates": verdict}, curves=_curves(model))
         with database.connect(settings.shop_dsn, application="ecomrec gates") as connection:
             gates.record(connection, family, candidate["version"], decision["verdicts"])
         winner, reason = decision["winner"], f"all gates passed in {run}"
@@ -77,6 +78,13 @@ def promote(settings: Settings, run: str, family: str, decision: dict, echo: Ech
         registry.promote(settings, served, reason)
         echo(f"{family}: version {served['version']} ({served['kind']}) is the champion: {reason}.")
         return {**served, "reason": reason}
+
+
+def _curves(model: Path) -> dict[str, list[float]]:
+    """Loss and validation by epoch of a model that was trained in epochs, for the registry's charts."""
+    file = model / "training" / "training.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return {name: told[key] for name, key in (("loss", "losses"), ("valid", "curve")) if key in told}
 
 
 def _module(family: str) -> ModuleType:

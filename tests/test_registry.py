@@ -21,7 +21,8 @@ def model(tmp_path):
 
 
 def register(shop, model, run="run-1"):
-    return registry.register(shop, "recommender", model, run_name=run, metrics={"ndcg": 0.2}, tags={"gates": "passed"}, papers={"report.md": "# Report"})
+    return registry.register(shop, "recommender", model, run_name=run, metrics={"ndcg": 0.2}, tags={"gates": "passed"}, papers={"report.md": "# Report"},
+                             curves={"loss": [3.0, 2.0]})
 
 
 def aliases(client):
@@ -34,12 +35,14 @@ def test_versions_promotion_and_rollback_as_the_registry_shows_them(shop, model)
     folder = registry.fetch(shop, first["uri"])
     assert artifact.read_manifest(folder)["kind"] == "popularity" and not (folder / "baselines").exists()
     assert (folder.parent / "papers" / "report.md").read_text() == "# Report"
+    client = registry._client(shop)
+    run = client.get_model_version("recommender", first["version"]).run_id
+    assert [(point.step, point.value) for point in client.get_metric_history(run, "loss")] == [(1, 3.0), (2, 2.0)]
     second = register(shop, model, "run-2")
     assert (first["version"], second["version"]) == ("1", "2")
 
     registry.promote(shop, first, "the first", "test")
     registry.promote(shop, second, "better", "test")
-    client = registry._client(shop)
     assert aliases(client) == {"champion": "2", "previous": "1"}
 
     client.set_registered_model_alias("recommender", "champion", "1")  # by hand, or a death between the two: it decides nothing

@@ -67,7 +67,7 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     with database.connect(settings.shop_dsn, application="ecomrec dataset") as connection:
         tombstones.shield(connection)  # an erasure waits for the files, and then takes the person out of them
         events = _copy(connection, "dataset/events", parameters, EVENT_TYPES)
-        items = _copy(connection, "dataset/items", {}, dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()))
+        items = _copy(connection, "dataset/items", parameters, dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()))
         return write(settings, day, events, items, folder)
 
 

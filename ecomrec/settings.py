@@ -52,6 +52,9 @@ class Settings(BaseSettings):
     mapping: str = Field("", description="TOML file that maps the shop's own field names: a path, or a key of the object store. Empty: the contract's own names.")
     ingest_memory: str = Field("512MB", pattern=r"^[0-9]+[MG]B$", description="Memory that parsing a load may take before it spills to disk.")
     scratch: Path | None = Field(None, description="Folder for what a load spills to disk, about twice its compressed files. Empty: the system's temporary folder.")
+    bot_actions_a_minute: int = Field(60, ge=1, description="Searches and clicks in one minute beyond which a user is taken for a robot on that day.")
+    bot_actions_a_day: int = Field(3000, ge=1, description="Searches and clicks in one day beyond which a user is taken for a robot on that day.")
+    bot_hours_a_day: int = Field(20, ge=1, le=24, description="Hours of one day (UTC) with a search or click beyond which a user is taken for a robot on that day.")
 
     # Privacy
     user_key: SecretStr | None = Field(None, description="Key that turns user ids into pseudonyms, 32 characters or more; after a rotation old,new. Empty: made once, "

@@ -4,6 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 
 from ecomrec.database import connect
 
+# What loading the catalogue would have written beside core.items.
+HISTORY = """INSERT INTO core.item_history (item_id, valid_from, title, category, brand, price, in_stock, deleted)
+             SELECT item_id, loaded_day, title, category, brand, price, in_stock, deleted FROM core.items ON CONFLICT DO NOTHING"""
+
 
 def purchase(user: str, item: str, day: str, *, price: float = 1.0, quantity: float = 1, hour: int = 12, kind: str = "purchase") -> tuple:
     """One event as a row of core.events."""
@@ -17,6 +21,7 @@ def fill(dsn: str, items: list[tuple], events: list[tuple]) -> None:
         for item_id, title, category, brand, in_stock, deleted in items:
             cursor.execute("INSERT INTO core.items (item_id, title, category, brand, in_stock, deleted, updated_at, loaded_day) "
                            "VALUES (%s, %s, %s, %s, %s, %s, '2017-01-01', '2017-01-01')", (item_id, title, category, brand, in_stock, deleted))
+        cursor.execute(HISTORY)
         for day in sorted({event[0] for event in events}):
             cursor.execute(f"CREATE TABLE core.events_{day.replace('-', '')} PARTITION OF core.events FOR VALUES FROM (%s) TO (%s)",
                            (day, date.fromisoformat(day) + timedelta(days=1)))

@@ -13,6 +13,7 @@ import pytest
 from ecomrec import database, dataset, heldout
 from ecomrec.errors import InputError
 from ecomrec.settings import Settings
+from tests.shopdata import HISTORY
 
 LAST = date(2017, 3, 31)
 
@@ -31,6 +32,7 @@ def fill(settings, rows, items):
             for item in items:
                 cursor.execute("INSERT INTO core.items (item_id, title, category, brand, updated_at, loaded_day, deleted) VALUES (%s, %s, %s, %s, %s, %s, %s)",
                                (item, f"title, {item}", "food/dairy", None if item == "a" else "brand", LAST, LAST, item == "gone"))
+            cursor.execute(HISTORY)
         database.copy_in(connection, "core.events", ("event_day", "event_id", "event_time", "user_id", "event_type", "item_id"), events)
 
 
@@ -110,3 +112,17 @@ def test_split_by_user_as_the_literature_does(tmp_path):
     held = heldout.held_out(data, dataset.TEST)
     assert held["exclude"] and held["users"].tolist() == [1, 2, 3, 4] and held["items"].tolist() == [1, 2, 4, 6]
     assert np.diff(held["histories"].offsets).tolist() == [1, 2, 4, 6]
+
+
+def test_training_reads_the_catalogue_of_its_day_and_no_robots(shop, tmp_path):
+    fill(shop, some_rows(), ("a", "b"))
+    with database.connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.item_history SET valid_from = '2017-01-01', valid_to = '2017-04-01'")
+        cursor.execute("INSERT INTO core.item_history (item_id, valid_from, title, category, in_stock, deleted) VALUES "
+                       "('a', '2017-04-01', 'a new title', 'food', true, false), ('b', '2017-04-01', 'title, b', 'food', true, true)")
+        cursor.execute("CREATE TABLE core.bot_users_x PARTITION OF core.bot_users DEFAULT")
+        cursor.execute("INSERT INTO core.bot_users VALUES (%s, 'u1', 9999, 99, 24, 'quick')", (LAST - timedelta(days=3),))
+    assert dataset.build(shop, LAST.isoformat(), tmp_path)["events"] == 39  # without two rows of u1 on one day
+    assert dataset.load(tmp_path).texts == ["title, a. food dairy", "title, b. food dairy. brand"]
+    assert dataset.build(shop, (LAST + timedelta(days=1)).isoformat(), tmp_path)["items"] == 1
+    assert dataset.load(tmp_path).texts == ["a new title. food"]

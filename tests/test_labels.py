@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from psycopg2.extras import Json
 
-from ecomrec import labels
+from ecomrec import labels, transforms
 from ecomrec.errors import InputError
 from ecomrec.queries import misspell, normalise
+from tests.shopdata import HISTORY
 
 DAY = "2026-03-31"
 
@@ -23,6 +24,7 @@ def write(shop):
         for item, category in (("milk", "Dairy/Milk"), ("bread", "Bakery/Bread"), ("brie", "Dairy/Cheese")):
             cursor.execute("INSERT INTO core.items (item_id, title, category, updated_at, loaded_day) VALUES (%s, %s, %s, now(), %s)",
                            (item, item, category, DAY))
+        cursor.execute(HISTORY)
         cursor.execute("CREATE TABLE core.events_test PARTITION OF core.events FOR VALUES FROM ('2020-01-01') TO ('2030-01-01')")
     connection.commit()
 
@@ -34,6 +36,7 @@ def write(shop):
                                (day, f"e{number}", datetime.fromisoformat(f"{day}T10:00:00+00:00") + timedelta(minutes=minute), user, session, kind,
                                 None if kind == "search" else what, what if kind == "search" else None, Json({"simulated": bool(simulated)})))
         connection.commit()
+        transforms.build(shop, "2020-01-01", "2029-12-31", echo=lambda line: None)
 
     yield rows
     connection.close()

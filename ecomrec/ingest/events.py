@@ -13,7 +13,7 @@ from datetime import date, timedelta
 
 import psycopg2
 
-from ecomrec import database, validation
+from ecomrec import database, transforms, validation
 from ecomrec.contract import EVENTS
 from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFailed
 from ecomrec.ingest import manifest, schema
@@ -187,7 +187,8 @@ def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: C
         for near in (-1, 0, 1):
             database.lock(connection, f"events {date.fromisoformat(day) + timedelta(days=near)}")
         if error is None:
-            count.duplicate, count.good = _once(connection, scratch, table, day, count)
+            count.duplicate, count.good = _once(settings, connection, scratch, table, day, count)
+            transforms.run(settings, connection, leaf(table, day), [day])
         validation.record(connection, "events", day, result)
         manifest.record(connection, scratch, day, count, facts["sums"], actor=facts["actor"], seconds=stages.elapsed(), stages=stages.seconds,
                         fields=facts["fields"], changes=[*facts["changes"].told, *facts["changes"].fatal], error=error)
@@ -198,13 +199,14 @@ def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: C
             _swap(connection, table, day)
 
 
-def _once(connection, scratch: Scratch, table: str, day: str, count: Counts) -> tuple[int, int]:
+def _once(settings: Settings, connection, scratch: Scratch, table: str, day: str, count: Counts) -> tuple[int, int]:
     """An event is counted once, in the day of its own time. Returns the duplicates and the good rows."""
     target, known = leaf(table, day), 0
     off_day = scratch.duck.execute(f"SELECT count(*) FROM parsed WHERE day = ?::DATE AND {GOOD} AND event_time::DATE <> day", [day]).fetchone()[0]
     if off_day:
         known = database.execute(connection, "ingest/leave_out_known", {"day": day}, leaf=target)
-    database.execute(connection, "ingest/take_home", {"day": day}, leaf=target)
+    if database.execute(connection, "ingest/take_home", {"day": day}, leaf=target):  # the neighbours have lost events to this day
+        transforms.run(settings, connection, "core.events", [str(date.fromisoformat(day) + timedelta(days=near)) for near in (-1, 1)])
     return count.duplicate + known, count.good - known
 
 

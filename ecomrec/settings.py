@@ -61,6 +61,18 @@ class Settings(BaseSettings):
                                                          "kept in <home>/user.key (embedded Postgres only). Losing it splits every user in two: back it up.")
     user_ids: Literal["raw", "pseudonyms"] = Field("raw", description="What the shop's files hold: raw ids, or pseudonyms that may be stored as they are.")
 
+    # Housekeeping
+    partitions_ahead: int = Field(7, ge=0, description="Days of core.events whose partitions `housekeeping` makes ahead, today included.")
+    retention_events: int = Field(0, ge=0, description="Days that core.events keeps. 0: all.")
+    retention_sessions: int = Field(0, ge=0, description="Days that core.sessions and core.bot_users keep, dropped by whole months. 0: all.")
+    retention_search_outcomes: int = Field(0, ge=0, description="Days that core.search_outcomes keeps, dropped by whole months. 0: all.")
+    retention_user_daily: int = Field(0, ge=0, description="Days that core.user_daily keeps, dropped by whole months. 0: all.")
+    retention_item_daily: int = Field(0, ge=0, description="Days that core.item_daily keeps, dropped by whole months. 0: all.")
+    retention_rejected_rows: int = Field(90, ge=0, description="Days that ops.rejected_rows keeps. 0: all.")
+    retention_validations: int = Field(400, ge=0, description="Days that ops.validations keeps. 0: all.")
+    retention_loads: int = Field(400, ge=0, description="Days that ops.loads keeps; the newest load of each day always stays. 0: all.")
+    retention_work: int = Field(7, ge=0, description="Days after which `work/` folders of the object store that nobody writes to are removed. 0: never.")
+
     # Data set and training
     history_days: int = Field(365, ge=1, description="Days of events that a data set reads, back from its last day.")
     valid_days: int = Field(7, ge=1, description="Days before the test days that choose hyper-parameters and stop training.")
@@ -87,6 +99,9 @@ class Settings(BaseSettings):
                 "set all of ECOMREC_DATABASE_URL, ECOMREC_AIRFLOW_DATABASE_URL and ECOMREC_MLFLOW_DATABASE_URL "
                 "to use your own Postgres, or none of them to use the embedded one"
             )
+        if 0 < self.retention_events < self.history_days:
+            raise ValueError(f"ECOMREC_RETENTION_EVENTS={self.retention_events} would drop days that training reads: make it 0 (keep all) or at least "
+                             f"ECOMREC_HISTORY_DAYS={self.history_days}")
         return self
 
     @property

@@ -13,6 +13,16 @@ from ecomrec.errors import DatabaseDown
 from ecomrec.settings import Settings
 
 
+def sweep(connection) -> int:
+    """Drops the tables of loads that were killed; returns how many."""
+    dropped = 0
+    for row in database.query(connection, "ingest/leftovers"):
+        if database.lock_if_free(connection, f"staging.{row['name']}"):
+            database.execute(connection, "ingest/drop", table=f"staging.{row['name']}")
+            dropped += 1
+    return dropped
+
+
 @contextmanager
 def staging_table(settings: Settings, kind: str, create: str, **identifiers: str) -> Iterator[str]:
     """A new table made by `sql/<create>.sql`, dropped at the end.
@@ -23,9 +33,7 @@ def staging_table(settings: Settings, kind: str, create: str, **identifiers: str
     with database.connect(settings.shop_dsn, application="ecomrec staging") as guard:
         database.lock(guard, table)
         with database.connect(settings.shop_dsn, application="ecomrec staging") as connection:
-            for row in database.query(connection, "ingest/leftovers"):
-                if database.lock_if_free(connection, f"staging.{row['name']}"):
-                    database.execute(connection, "ingest/drop", table=f"staging.{row['name']}")
+            sweep(connection)
             database.execute(connection, create, table=table, **identifiers)
         try:
             yield table

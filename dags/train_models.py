@@ -1,8 +1,9 @@
 """Trains each model family on the days up to and including `day`, and promotes only what is proven better.
 
 Per family: **dataset** (split by time) → **train** → **compress** (ONNX, INT8) → **evaluate** (candidate and baselines
-on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → **promote**. When the gates refuse
-the candidate, the best baseline that can serve becomes the champion instead, and the log says so. Every version, its
+on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → **promote**. The champion is
+measured on the same days too. When the gates refuse the candidate, the best baseline that is no worse than the champion
+takes its place, else it stays; the log says so. Every version, its
 figures and its verdict are in MLflow and `ops.gate_results`. **Emits** the asset `champion`, partition = day, which
 starts `publish_recommendations`.
 

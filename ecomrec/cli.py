@@ -168,6 +168,20 @@ def demo(keep: Annotated[bool, typer.Option(envvar="ECOMREC_DEMO_KEEP", help="Le
     raise typer.Exit(run(settings(), keep))
 
 
+@app.command("gates")
+def explain_gates(version: Annotated[str, typer.Argument(help="FAMILY/VERSION, for example recommender/7.")]) -> None:
+    """Explain why a model version was let through or refused, gate by gate, as Markdown."""
+    from ecomrec import database, gates
+    from ecomrec.promotion import named
+
+    family, number = named(version)
+    with database.connect(settings().shop_dsn, application="ecomrec gates") as connection:
+        found = database.query(connection, "gates/of_version", {"family": family, "version": number})
+    if not found:
+        raise EcomrecError(f"{version} was never judged", "SELECT DISTINCT family, model_version FROM analytics.model_gates lists what was; a baseline is judged as part of its candidate")
+    typer.echo(gates.report(version, found))
+
+
 @app.command()
 def rollback(
     reason: Annotated[str, typer.Option(help="What is wrong. Kept in ops.audit_log with your name.")],

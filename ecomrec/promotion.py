@@ -30,7 +30,7 @@ def promote_by_hand(settings: Settings, name: str, reason: str, actor: str, *, o
     refusing = [row["gate"] for row in judged if row["refuses"]]
     if not override and (refusing or not judged):
         raise AuditFailed(f"{name} was {'refused by ' + ', '.join(refusing) if judged else 'never judged'}; what is in service stays",
-                          f"see `ecomrec gates explain {name}`; --override promotes it all the same, and the audit log will say so")
+                          f"see `ecomrec gates {name}`; --override promotes it all the same, and the audit log will say so")
     if refusing or not judged:
         reason = f"{reason} (overriding {', '.join(refusing) or 'the lack of a verdict'})"
     return registry.promote(settings, found, reason, actor, withdrawn_too=withdrawn_too)

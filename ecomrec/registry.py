@@ -92,7 +92,7 @@ def find(settings: Settings, family: str, version: str) -> dict:
     try:
         return _described(_client(settings).get_model_version(family, version))
     except MlflowException as error:
-        raise EcomrecError(f"the registry has no version {version} of {family}", "`ecomrec gates list` shows the judged versions") from error
+        raise EcomrecError(f"the registry has no version {version} of {family}", "SELECT DISTINCT family, model_version FROM analytics.model_gates lists the judged ones") from error
 
 
 def fetch(settings: Settings, uri: str) -> Path:

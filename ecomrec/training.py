@@ -36,9 +36,14 @@ def compress(settings: Settings, run: str, family: str, echo: Echo = print) -> d
 
 
 def evaluate(settings: Settings, run: str, family: str, echo: Echo = print) -> dict:
-    """Measures the compressed candidate and the baselines on the same held-out days."""
+    """Measures the compressed candidate, the champion and the baselines on the same held-out days, by slices and with spoilt inputs."""
     with workspace.stage(settings, run, family, needs=("dataset", "model"), makes="model") as folders:
-        return _module(family).evaluate(settings, folders["dataset"], folders["model"], echo)
+        measured = _module(family).evaluate(settings, folders["dataset"], folders["model"], echo)
+        from ecomrec import champions, evaluation, registry
+
+        served = champions.champion(settings, family)
+        evaluation.extend(settings, family, folders["dataset"], folders["model"], served and registry.fetch(settings, served["uri"]), echo)
+        return measured
 
 
 def judge(settings: Settings, run: str, family: str, echo: Echo = print) -> dict:
@@ -63,12 +68,13 @@ def promote(settings: Settings, run: str, family: str, decision: dict, echo: Ech
         model = folders["model"]
         verdict = "passed" if decision["passed"] else "refused"
         metrics = {f"{decision['metric'].replace('@', '_at_').replace(' ', '_')}.{name}": value for name, value in decision["means"].items()}
-        candidate = registry.register(settings, family, model, run_name=run, metrics=metrics, tags={"gates": verdict}, curves=_curves(model))
+        candidate = registry.register(settings, family, model, run_name=run, metrics=metrics, tags={"gates": verdict}, curves=_curves(model),
+                                      papers={"gates.md": gates.report(f"{family}, {run}", decision["verdicts"])})
         with database.connect(settings.shop_dsn, application="ecomrec gates") as connection:
             gates.record(connection, family, candidate["version"], decision["verdicts"])
         winner, reason = decision["winner"], f"all gates passed in {run}"
         if winner is None:
-            echo(f"{family}: the gates refuse version {candidate['version']} and no baseline can serve; what is in service stays.")
+            echo(f"{family}: the gates refuse version {candidate['version']} and no baseline may take its place; what is in service stays.")
             return {"family": family, "version": None}
         served = candidate
         if winner != "candidate":

@@ -65,7 +65,7 @@ def test_a_small_day_through_airflow(tmp_path):
 
         airflow.trigger("train_models", {"day": LAST, "families": ["recommender"]}, "training")
         airflow.wait("train_models", "training", timeout=600)
-        assert rows(settings.shop_dsn, "SELECT count(*) FROM analytics.model_gates WHERE family = 'recommender'")[0][0] == 3
+        assert rows(settings.shop_dsn, "SELECT count(*) FROM analytics.model_gates WHERE family = 'recommender'")[0][0] >= 3
         published(airflow, "train_models", "training")
         assert lists_are_personal(settings)
 

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecomrec import gates
+from ecomrec import bootstrap, gates
 from ecomrec.database import connect
 
 UNITS = 800
@@ -60,9 +60,59 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
     random = np.random.default_rng(3)
     covered = 0
     for seed in range(60):
-        _, low, high = gates.bootstrap(random.normal(0.5, 1.0, 200), np.ones(200), seed)
+        low, high = bootstrap.interval(bootstrap.resample({"x": random.normal(0.5, 1.0, 200)}, np.ones(200), seed).draws["x"])
         covered += low <= 0.5 <= high
     assert covered >= 52  # 95 % of 60 is 57; below 52 has a probability under 1 %
+
+
+def judged(tmp_path, seed=1, **columns):
+    pq.write_table(pa.table({"unit": [str(n) for n in range(len(columns["candidate"]))], **columns}), tmp_path / "evaluation.parquet")
+    (tmp_path / "baselines" / "ease_recency").mkdir(parents=True, exist_ok=True)
+    decision = gates.decide("recommender", tmp_path, seed)
+    return decision, {verdict["gate"]: verdict for verdict in decision["verdicts"]}
+
+
+def test_worse_than_the_champion_is_refused_and_no_worse_baseline_takes_its_place(tmp_path, scores):
+    decision, found = judged(tmp_path, candidate=scores * 0.9, popularity_7d=scores * 0.5, ease_recency=scores * 0.8, champion=scores)
+    assert found["not_worse_than_champion"]["verdict"] == "fail" and "less is allowed" in found["not_worse_than_champion"]["sentence"]
+    assert decision["winner"] is None
+
+
+def test_good_on_average_but_broken_for_a_slice_is_refused(tmp_path, scores):
+    inside = np.where(np.arange(UNITS) < 80, scores, np.nan)
+    decision, found = judged(tmp_path, candidate=scores * 1.1, popularity_7d=scores * 0.5, ease_recency=scores * 0.8, champion=scores,
+                             **{"new users|candidate": inside * 0.1, "new users|champion": inside,
+                                "heavy users|candidate": inside[::-1], "heavy users|champion": inside[::-1]})
+    assert found["slice: new users"]["refuses"] and not found["slice: heavy users"]["refuses"] and decision["winner"] != "candidate"
+
+
+def test_a_small_slice_is_inconclusive_and_refuses_nothing(tmp_path, scores):
+    few = np.where(np.arange(UNITS) < 20, scores, np.nan)
+    decision, found = judged(tmp_path, candidate=scores * 1.1, popularity_7d=scores * 0.5, ease_recency=scores * 0.8, champion=scores,
+                             **{"new users|candidate": few * 0.1, "new users|champion": few})
+    assert found["slice: new users"]["verdict"] == "inconclusive" and decision["winner"] == "candidate"
+
+
+def test_a_model_that_is_lost_without_a_history_is_refused(tmp_path, scores):
+    decision, found = judged(tmp_path, candidate=scores * 1.1, popularity_7d=scores * 0.5, ease_recency=scores * 0.8, **{"robust: no history|candidate": scores * 0.01})
+    assert found["robust: no history"]["refuses"] and decision["winner"] == "ease_recency"
+
+
+def test_the_same_model_with_other_noise_is_rarely_refused(tmp_path):
+    random, refused = np.random.default_rng(4), 0
+    for seed in range(60):
+        base = random.beta(1, 4, 2400)
+        columns = {name: base + random.normal(0, 0.05, 2400) for name in ("candidate", "champion")}
+        slices = {f"s{n}|{name}": np.where(np.arange(2400) % 10 == n, values, np.nan) for n in range(10) for name, values in columns.items()}
+        decision, _ = judged(tmp_path, seed, popularity_7d=base * 0.3, ease_recency=base * 0.9, **columns, **slices)
+        refused += not decision["passed"]
+    assert refused <= 6  # 5 % of 60 is 3; more than 6 has a probability under 4 %
+
+
+def test_the_report_says_the_same_as_the_verdicts(tmp_path, scores):
+    decision, _ = judged(tmp_path, candidate=scores, popularity_7d=scores * 0.5, ease_recency=scores)
+    text = gates.report("recommender/7", decision["verdicts"])
+    assert "Refused by beats_ease_recency." in text and all(verdict["sentence"] in text for verdict in decision["verdicts"])
 
 
 def test_verdicts_are_recorded_once(shop, tmp_path, scores):

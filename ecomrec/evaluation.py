@@ -1,0 +1,170 @@
+"""What the gates ask beyond the mean: the champion on the same units, slices, and what is left when the input is spoilt.
+
+Adds columns to the `evaluation.parquet` of a family: `champion`, `<slice>|<model>` and `robust: <name>|<model>`. NaN: the unit
+has no part in it. A unit is a user or a query, one row each.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ecomrec import dataset, metrics
+from ecomrec.heldout import K, held_out
+from ecomrec.models import Histories, serving
+from ecomrec.queries import misspell
+from ecomrec.settings import Settings
+
+Echo = Callable[[str], None]
+SAMPLE = 2000          # units on which spoilt inputs are tried
+LIGHT, HEAVY = 10, 50  # purchases known of a light user at most, of a heavy one at least
+HEAD = 0.2             # share of the universe, best-selling first, that is head
+INJECTED = 10          # best-sellers that somebody slips into every history
+
+
+def extend(settings: Settings, family: str, data: Path, folder: Path, champion: Path | None, echo: Echo = print) -> list[str]:
+    """Adds the columns to `folder`/evaluation.parquet; returns their names. A family without a lens here gets none."""
+    lens = {"recommender": _recommender, "query_classifier": _query_classifier}.get(family)
+    table = pq.read_table(folder / "evaluation.parquet")
+    if lens is None or not len(table):
+        return []
+    table = table.select([name for name in table.column_names if name != "champion" and "|" not in name])  # a second try starts anew
+    found = lens(settings, data, folder, champion, table)
+    for name, values in found.items():
+        table = table.append_column(name, pa.array(np.asarray(values, dtype=np.float32)))
+    pq.write_table(table, folder / "evaluation.parquet")
+    echo(f"evaluation: {len(found)} columns beside the means: {', '.join(sorted({name.split('|')[0] for name in found}))}")
+    return list(found)
+
+
+def _recommender(settings: Settings, place: Path, folder: Path, champion: Path | None, table: pa.Table) -> dict[str, np.ndarray]:
+    data = dataset.load(place)
+    held = held_out(data, dataset.TEST)
+    folders = {"candidate": folder, **{path.name: path for path in sorted((folder / "baselines").iterdir()) if path.name in table.column_names}}
+    if champion is not None:
+        folders["champion"] = champion
+    models = {name: serving.load(path, settings.threads) for name, path in folders.items()}
+    lists = {name: recommend(model, data.item_ids, held["histories"], held["day"], held["exclude"]) for name, model in models.items()}
+    columns: dict[str, np.ndarray] = {}
+    if champion is not None:
+        columns["champion"] = _quality(lists["champion"], held["offsets"], held["items"])
+    known = np.diff(held["histories"].offsets)
+    sold = np.bincount(data.item[(data.part < dataset.TEST) & (data.item < len(data.item_ids))], minlength=len(data.item_ids))
+    head = np.zeros(max(int(held["items"].max(initial=0)), len(sold)) + 1, dtype=bool)
+    head[np.argsort(-sold, kind="stable")[:max(1, int(HEAD * len(sold)))]] = True
+    owner = np.repeat(np.arange(len(known)), np.diff(held["offsets"]))
+    for name, ranked in lists.items():
+        mean = _quality(ranked, held["offsets"], held["items"])
+        for part, rows in (("new users", known == 0), ("light users", (known > 0) & (known <= LIGHT)), ("heavy users", known >= HEAVY)):
+            columns[f"{part}|{name}"] = np.where(rows, mean, np.nan)
+        for part, wanted in (("head products", head[held["items"]]), ("tail products", ~head[held["items"]] & (held["items"] < len(sold)))):
+            users, offsets, items = metrics.wanted(owner[wanted], held["items"][wanted])
+            columns[f"{part}|{name}"] = np.full(len(known), np.nan)
+            columns[f"{part}|{name}"][users] = _quality(ranked[users], offsets, items)
+    drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(known))[:SAMPLE])
+    best = np.argsort(-sold, kind="stable")[:INJECTED].astype(np.int32)
+    for name, spoil in (("no history", _forget), ("half of the history", _truncate), ("shuffled history", _shuffle), ("best-sellers slipped in", lambda rows: _inject(rows, best))):
+        given = _joined([spoil(_one(held["histories"], row)) for row in drawn])
+        ranked = recommend(models["candidate"], data.item_ids, given, held["day"], held["exclude"])
+        values = np.full(len(known), np.nan)
+        offsets = np.concatenate(([0], np.cumsum(np.diff(held["offsets"])[drawn])))
+        items = held["items"][np.isin(owner, drawn)]
+        values[drawn] = _quality(ranked, offsets, items)
+        columns[f"robust: {name}|candidate"] = values
+    return columns
+
+
+def recommend(model, item_ids: np.ndarray, given: Histories, day: int, exclude: bool) -> np.ndarray:
+    """The model's K best for `given`, both in the numbering of `item_ids`, int32 [U, K].
+
+    A champion of last month has another universe: what it does not know is left out of the histories, and what only it
+    knows fills places that cannot hit.
+    """
+    if len(model.item_ids) == len(item_ids) and (model.item_ids == item_ids).all():
+        return model.recommend(given, day, K, exclude)[0]
+    to_model = _places(item_ids, model.item_ids)
+    items = to_model[given.items]
+    keep, owner = items >= 0, np.repeat(np.arange(len(given)), np.diff(given.offsets))
+    offsets = np.concatenate(([0], np.cumsum(np.bincount(owner[keep], minlength=len(given))))).astype(np.int64)
+    own = Histories(offsets, items[keep].astype(np.int32), given.days[keep], given.times[keep], given.weights[keep])
+    ranked = model.recommend(own, day, min(K, len(model.item_ids)), exclude)[0]
+    back = np.append(_places(model.item_ids, item_ids), -1)
+    return np.pad(back[ranked], ((0, 0), (0, K - ranked.shape[1])), constant_values=-1).astype(np.int32)
+
+
+def _places(names: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Index of each name in `among`, -1 where it is not."""
+    order = np.argsort(among)
+    place = np.minimum(np.searchsorted(among, names, sorter=order), len(among) - 1)
+    return np.where(among[order[place]] == names, order[place], -1)
+
+
+def _quality(ranked: np.ndarray, offsets: np.ndarray, items: np.ndarray) -> np.ndarray:
+    return metrics.per_user(ranked, offsets, items, K)[f"NDCG@{K}"]
+
+
+def _one(given: Histories, row: int) -> Histories:
+    return given.users(int(row), int(row) + 1)
+
+
+def _rows(given: Histories, rows: np.ndarray | slice) -> Histories:
+    items = given.items[rows]
+    return Histories(np.array([0, len(items)]), items, given.days[rows], given.times[rows], given.weights[rows])
+
+
+def _forget(given: Histories) -> Histories:
+    return _rows(given, slice(0, 0))
+
+
+def _truncate(given: Histories) -> Histories:
+    return _rows(given, slice(len(given.items) // 2, None))
+
+
+def _shuffle(given: Histories) -> Histories:
+    return replace(given, items=np.random.default_rng(len(given.items)).permutation(given.items))
+
+
+def _inject(given: Histories, items: np.ndarray) -> Histories:
+    last = given.days[-1:].repeat(len(items)), given.times[-1:].repeat(len(items))
+    if not len(given.items):
+        return given
+    return Histories(np.array([0, len(given.items) + len(items)]), np.concatenate((given.items, items)), np.concatenate((given.days, last[0])),
+                     np.concatenate((given.times, last[1])), np.concatenate((given.weights, np.ones(len(items), dtype=np.float32))))
+
+
+def _joined(parts: list[Histories]) -> Histories:
+    sizes = [len(part.items) for part in parts]
+    return Histories(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), *(np.concatenate([getattr(part, name) for part in parts])
+                                                                                 for name in ("items", "days", "times", "weights")))
+
+
+def _query_classifier(settings: Settings, place: Path, folder: Path, champion: Path | None, table: pa.Table) -> dict[str, np.ndarray]:
+    from ecomrec import query_classifier
+
+    test = query_classifier.read(place, "test")
+    columns: dict[str, np.ndarray] = {}
+    if champion is not None:
+        columns["champion"] = _right(_classifier(champion, settings), test["query"], test["label"])
+    source = random.Random(settings.seed)
+    drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(test["query"]))[:SAMPLE])
+    values = np.full(len(test["query"]), np.nan)
+    values[drawn] = _right(_classifier(folder, settings), [misspell(test["query"][row], source) for row in drawn], [test["label"][row] for row in drawn])
+    columns["robust: a typing error|candidate"] = values
+    return columns
+
+
+def _classifier(folder: Path, settings: Settings):
+    from ecomrec import artifact
+    from ecomrec.models import encoder_classifier, ngram_classifier
+
+    kind = artifact.read_manifest(folder)["kind"]
+    return (ngram_classifier if kind == ngram_classifier.KIND else encoder_classifier).load(folder, settings.threads)
+
+
+def _right(model, queries: list[str], labels: list[str]) -> np.ndarray:
+    found, _ = model.predict(queries, 1)
+    return np.array([float(top[0] == label) for top, label in zip(found, labels, strict=True)])

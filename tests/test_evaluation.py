@@ -1,0 +1,111 @@
+"""What is measured beside the mean, on real models of a small shop; and bad candidates, which the gates refuse."""
+
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ecomrec import artifact, dataset, evaluation, gates, heldout
+from ecomrec.models import Recency, decayed_counts, ease, itemitem, popularity, serving
+from tests.test_recommender import ITEMS, USERS, data, run, settings, small  # noqa: F401 - fixtures of the same small shop
+
+
+@pytest.fixture
+def judge(settings, data, run, tmp_path):  # noqa: F811
+    """Judges the sealed model in a folder, as train_models would: beside the shop's real baselines and, if given, a champion."""
+
+    def decide(candidate, champion=None):
+        loaded = dataset.load(data)
+        held = heldout.held_out(loaded, dataset.TEST)
+        columns = {"unit": loaded.user_ids[held["users"]].tolist()}
+        if not (candidate / "baselines").exists():
+            shutil.copytree(run["folder"] / "baselines", candidate / "baselines")
+        for name, place in (("candidate", candidate), ("popularity_7d", candidate / "baselines/popularity_7d"), ("ease_recency", candidate / "baselines/ease_recency")):
+            ranked = evaluation.recommend(serving.load(place, 1), loaded.item_ids, held["histories"], held["day"], False)
+            columns[name] = evaluation._quality(ranked, held["offsets"], held["items"])
+        pq.write_table(pa.table(columns), candidate / "evaluation.parquet")
+        evaluation.extend(settings, "recommender", data, candidate, champion, lambda _: None)
+        decision = gates.decide("recommender", candidate, 1)
+        return decision, {verdict["gate"]: verdict for verdict in decision["verdicts"]}
+
+    return decide
+
+
+def sealed(folder, kind, save):
+    folder.mkdir()
+    save(folder)
+    np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
+    artifact.write_manifest(folder, kind=kind)
+    return folder
+
+
+def item_item(folder, names, weights, sold):
+    return sealed(folder, "itemitem", lambda place: itemitem.save(place, itemitem.ItemItem(names, weights, Recency(30.0), sold)))
+
+
+def ease_of(loaded, given, folder, items=None):
+    counts = decayed_counts(given, loaded.test_from - 1, 90.0, ITEMS)
+    sold = np.bincount(given.items, minlength=ITEMS).astype(np.float32)
+    names = loaded.item_ids if items is None else loaded.item_ids[items]
+    weights = ease.fit(ease.gram(counts if items is None else counts[:, items]), 10.0)
+    return item_item(folder, names, weights, sold if items is None else sold[items])
+
+
+@pytest.fixture
+def past(data):  # noqa: F811
+    loaded = dataset.load(data)
+    return loaded, heldout.before(loaded, dataset.VALID, np.arange(USERS))
+
+
+def test_the_champion_slices_and_spoilt_inputs_are_columns_of_the_same_units(judge, past, tmp_path):
+    loaded, given = past
+    decision, found = judge(ease_of(loaded, given, tmp_path / "candidate"), ease_of(loaded, given, tmp_path / "champion"))
+    table = pq.read_table(tmp_path / "candidate" / "evaluation.parquet")
+    assert {"champion", "head products|champion", "tail products|candidate", "robust: no history|candidate"} <= set(table.column_names)
+    assert table["champion"].to_numpy() == pytest.approx(table["candidate"].to_numpy(), abs=1e-6), "the same model measures the same"
+    assert found["not_worse_than_champion"]["verdict"] == "pass" and found["not_worse_than_champion"]["value"] == pytest.approx(0)
+    assert {"slice: heavy users", "slice: head products", "robust: shuffled history"} <= set(found) and "champion" in decision["means"]
+
+
+def test_a_champion_with_another_universe_is_measured_in_the_candidates_numbering(past, tmp_path):
+    loaded, given = past
+    odd = np.arange(1, ITEMS, 2)
+    model = serving.load(ease_of(loaded, given, tmp_path / "champion", odd), 1)
+    ranked = evaluation.recommend(model, loaded.item_ids, given, loaded.test_from - 1, False)
+    assert set(np.unique(ranked)) <= set(odd.tolist()) and len(ranked) == USERS
+    user = 0
+    own, _ = model.recommend(heldout.before(loaded, dataset.VALID, np.arange(1)), loaded.test_from - 1, 1)
+    assert own.shape == (1, 1) and ranked[user, 0] in odd
+
+
+def bad(name, loaded, given, folder):
+    random = np.random.default_rng(1)
+    if name == "shuffled labels":
+        return ease_of(loaded, type(given)(given.offsets, random.permutation(given.items), given.days, given.times, given.weights), folder)
+    if name == "popular only":
+        return sealed(folder, "popularity", lambda place: popularity.save(place, popularity.Popularity(loaded.item_ids, np.bincount(given.items, minlength=ITEMS).astype(np.float32))))
+    if name == "one category":  # a quarter of the shop is all that it ever shows
+        return sealed(folder, "popularity", lambda place: popularity.save(place, popularity.Popularity(loaded.item_ids, np.where(np.arange(ITEMS) < 10, 100.0, 0.0).astype(np.float32))))
+    good = serving.load(ease_of(loaded, given, folder.with_name("good")), 1)
+    if name == "quantised to rubbish":  # one bit a weight
+        return item_item(folder, good.item_ids, np.sign(good.weights - np.median(good.weights)), good.popularity)
+    return item_item(folder, good.item_ids, good.weights, -good.popularity)  # broken for new users
+
+
+@pytest.mark.parametrize("name", ["shuffled labels", "popular only", "one category", "quantised to rubbish", "broken for new users"])
+def test_a_bad_candidate_is_refused(judge, past, tmp_path, name):
+    loaded, given = past
+    decision, found = judge(bad(name, loaded, given, tmp_path / "bad"), ease_of(loaded, given, tmp_path / "champion"))
+    assert decision["winner"] != "candidate"
+    if name == "broken for new users":
+        assert found["robust: no history"]["refuses"] and found["not_worse_than_champion"]["verdict"] == "pass", "on average it is as good"
+    else:
+        assert found["not_worse_than_champion"]["refuses"]
+
+
+def test_the_real_candidate_is_judged_by_every_gate(judge, run, past, tmp_path):  # noqa: F811
+    shutil.copytree(run["folder"], tmp_path / "candidate")
+    decision, found = judge(tmp_path / "candidate", ease_of(*past, tmp_path / "champion"))
+    assert decision["means"]["candidate"] > 0 and len(found) >= 11

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecomrec import labels, query_classifier
+from ecomrec import evaluation, gates, labels, query_classifier
 from ecomrec.errors import AuditFailed, InputError, SettingsError
 from ecomrec.models import encoder_classifier, ngram_classifier
 from ecomrec.settings import Settings
@@ -117,3 +117,13 @@ def test_measures_of_a_known_case():
     test = {"label": ["a", "b", "c"], "count": np.array([2.0, 1.0, 1.0])}
     found = query_classifier._measures([["a", "b"], ["a", "b"], ["c", "a"]], np.array([[1.0, 0], [0.5, 0.5], [1.0, 0]]), test)
     assert found == {"top1": 0.75, "top3": 1.0, "macro_f1": round((0.8 + 0 + 1) / 3, 6), "ece": 0.125}
+
+
+def test_the_gates_see_the_champion_and_typing_errors(made):
+    settings, dataset, folder = made[:3]
+    evaluation.extend(settings, "query_classifier", dataset, folder, folder / "baselines" / "tfidf_lr", lambda _: None)
+    table = pq.read_table(folder / "evaluation.parquet")
+    assert table["champion"].to_pylist() == table["tfidf_lr"].to_pylist(), "the same model measures the same"
+    spoilt = table["robust: a typing error|candidate"].to_numpy()
+    assert 0.2 < spoilt.mean() <= np.mean(table["candidate"].to_numpy())
+    assert {"not_worse_than_champion", "robust: a typing error"} <= {verdict["gate"] for verdict in gates.decide("query_classifier", folder, 1)["verdicts"]}

@@ -61,4 +61,4 @@ def simultaneous(values: list[float], draws: list[np.ndarray]) -> list[tuple[flo
     spread = np.array([max(float(np.std(column)), 1e-12) for column in draws])
     furthest = np.max([np.abs(column - column.mean()) / size for column, size in zip(draws, spread, strict=True)], axis=0)
     width = float(np.percentile(furthest, 95))
-    return [(value - width * size, value + width * size) for value, size in zip(values, spread, strict=True)]
+    return [(float(value - width * size), float(value + width * size)) for value, size in zip(values, spread, strict=True)]

@@ -122,3 +122,11 @@ def test_verdicts_are_recorded_once(shop, tmp_path, scores):
             gates.record(connection, "recommender", "7", decision["verdicts"])
         cursor.execute("SELECT gate, verdict FROM analytics.model_gates WHERE model_version = '7' ORDER BY gate")
         assert cursor.fetchall() == [("beats_ease_recency", "pass"), ("beats_popularity_7d", "pass"), ("floor", "pass")]
+
+
+def test_every_kind_of_verdict_can_be_recorded(shop, tmp_path, scores):
+    decision, found = judged(tmp_path, candidate=scores * 1.1, popularity_7d=scores * 0.5, ease_recency=scores * 0.8, champion=scores,
+                             **{"heavy users|candidate": scores, "heavy users|champion": scores, "robust: no history|candidate": scores})
+    assert {type(value) for verdict in found.values() for value in verdict.values()} <= {str, float, bool}
+    with connect(shop.shop_dsn) as connection:
+        gates.record(connection, "recommender", "8", decision["verdicts"])

@@ -82,6 +82,7 @@ def _live(console: Console, connection) -> None:
 
 
 def _household(console: Console, connection) -> None:
+    console.print("Users go by pseudonyms in every table; `ecomrec pseudonym 1` prints the one of household 1.", soft_wrap=True)
     for user in database.query(connection, "demo/household"):
         console.rule(f"Household {user['user_id']}: {user['orders']} shopping days, {user['spend']:,.2f} spent, {user['lifecycle']}")
         parameters = {"user_id": user["user_id"], "rows": ROWS}

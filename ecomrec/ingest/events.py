@@ -21,6 +21,7 @@ from ecomrec.ingest.files import STAYS, days_between, delivered
 from ecomrec.ingest.scratch import GOOD, Counts, Scratch, open_scratch
 from ecomrec.ingest.stages import Stages, warm_up
 from ecomrec.ingest.staging import Indexing, leaf, staging_table
+from ecomrec.privacy import pseudonyms, tombstones
 from ecomrec.settings import Settings
 from ecomrec.store import open_store
 
@@ -77,10 +78,12 @@ def _batches(settings: Settings, days: list[str]) -> Iterator[list[str]]:
 def _load(settings: Settings, days: list[str], echo: Callable[[str], None], actor: str, accept_anyway: str) -> dict:
     """Parses, stages, checks and swaps in `days`; returns counts and `{"refused": {day: error}}`."""
     stages, refused = Stages(), {}
-    library = warm_up()
+    library, keys = warm_up(), pseudonyms.checked(settings)
     with open_scratch(settings, EVENTS) as scratch:
         with stages.stage("parse"):
             refused |= _parse(scratch, days)
+            if gone := tombstones.erased(settings):
+                scratch.leave_out(gone)
             scratch.mark_duplicates(keep="first")
             counts = {day: Counts() for day in days} | scratch.counts()
         changes, fields = _schema(settings, scratch, [day for day in days if day not in refused])
@@ -108,7 +111,7 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
                 with stages.stage("swap"):
                     _finish(settings, scratch, table, day, counts[day], results.get(day), refused.get(day), {
                         "sums": sums, "actor": actor, "stages": stages, "fields": fields.get(day), "changes": changes.get(day, schema.Changes()),
-                        "accept_anyway": accept_anyway})
+                        "accept_anyway": accept_anyway, "keys": keys})
         files = len(scratch.files)
     loaded = [counts[day] for day in staged if day not in refused]
     return {"files": files, "rows_read": sum(count.read for count in counts.values()), "rows_loaded": sum(count.good for count in loaded),
@@ -183,11 +186,14 @@ def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: C
     """One transaction: the day's partition (unless refused), its load, its files, its checks, its rejected rows."""
     stages: Stages = facts["stages"]
     with database.connect(settings.shop_dsn, application=f"ecomrec load {day}") as connection:
+        tombstones.shield(connection, facts["keys"])
         # The neighbours too, in order: an event that both days' folders bring must end in one of them.
         for near in (-1, 0, 1):
             database.lock(connection, f"events {date.fromisoformat(day) + timedelta(days=near)}")
         if error is None:
             count.duplicate, count.good = _once(settings, connection, scratch, table, day, count)
+            gone = tombstones.purge(connection, leaf(table, day))  # whoever was erased since the rows were parsed
+            count.dropped, count.good = count.dropped + gone, count.good - gone
             transforms.run(settings, connection, leaf(table, day), [day])
         validation.record(connection, "events", day, result)
         manifest.record(connection, scratch, day, count, facts["sums"], actor=facts["actor"], seconds=stages.elapsed(), stages=stages.seconds,

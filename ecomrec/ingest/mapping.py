@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ecomrec.contract import CONTRACTS
 from ecomrec.errors import InputError, SettingsError
+from ecomrec.privacy.traces import UserField
 from ecomrec.settings import Settings
 from ecomrec.store import open_store
 
@@ -67,6 +68,11 @@ class Mapping:
 def steps(path: str) -> list[str]:
     """A dotted path in parts; `\\.` is a dot within a name."""
     return [part.replace("\\.", ".") for part in re.split(r"(?<!\\)\.", path)]
+
+
+def user_field(mapping: Mapping) -> UserField:
+    """Where the shop's rows hold the user id."""
+    return UserField(tuple(tuple(steps(path)) for path in mapping.sources("user_id")), mapping.join)
 
 
 def load_mapping(settings: Settings, kind: str) -> Mapping:

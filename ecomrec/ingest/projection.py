@@ -15,13 +15,19 @@ NUL = r"(^|[^\\])(\\\\)*\\u0000"  # the escape itself, not an escaped backslash 
 MARK = "\x02"  # begins a line that `mend` has set aside: mark, reason, mark, the line's beginning
 
 
-def arriving(settings: Settings, name: str, expression: str) -> str:
-    """What a field's text becomes on its way in, before anything of it is kept: THE place to transform personal data.
+def arriving(contract: Contract, name: str, expression: str) -> str:
+    """What a field's text becomes on its way in, before anything of it is kept: THE place where personal data is transformed.
 
     `name`: a field of the contract (`user_id`, `query`, …), the `context` or `attributes` object with the fields that the
-    contract does not know, or `payload`, the text of a refused row. `expression`: SQL for the text; returns SQL for a text.
+    contract does not know, `reason`, or `payload`, the text of a refused row. `expression`: SQL for the text; returns SQL for
+    a text. The functions are those of `ecomrec.privacy.arriving`.
     """
-    return expression
+    if contract.kind != "events":
+        return expression
+    return {"user_id": f"pseudonym({expression})",
+            "event_id": f"without_user({expression}, user_id)", "session_id": f"without_user({expression}, user_id)",
+            "query": f"scrubbed(without_user({expression}, user_id))", "context": f"scrubbed_json(without_user_json({expression}, user_id))",
+            "reason": f"scrubbed({expression})", "payload": f"scrubbed_refusal({expression})"}.get(name, expression)
 
 
 def projection(settings: Settings, contract: Contract, mapping: Mapping, source: str, every: int) -> str:
@@ -35,12 +41,12 @@ def projection(settings: Settings, contract: Contract, mapping: Mapping, source:
     # Two paths may share a beginning, so the struct is nested and taken apart by name.
     reached = ", ".join(f"{_reach(path)} AS {column}" for path, column in columns.items())
     texts = ", ".join(f"{_text(contract, mapping, name, columns)} AS {name}" for name in contract.fields if name != contract.rest)
-    arrived = ", ".join(f"{arriving(settings, name, name)} AS {name}" for name in contract.fields)
+    arrived = ", ".join(f"{arriving(contract, name, name)} AS {name}" for name in contract.fields)
     typed = ", ".join(_typed(contract, mapping, name) for name in contract.fields)
     dropped = _cases([(_when(rule, columns), _quote(rule.reason)) for rule in mapping.drop])
     return f"""
-        SELECT day, file, {typed}, CASE WHEN dropped IS NULL THEN reason END AS reason, dropped,
-               CASE WHEN dropped IS NULL AND reason IS NOT NULL THEN {arriving(settings, 'payload', 'shown')} END AS payload,
+        SELECT day, file, {typed}, CASE WHEN dropped IS NULL THEN {arriving(contract, 'reason', 'reason')} END AS reason, dropped,
+               CASE WHEN dropped IS NULL AND reason IS NOT NULL THEN {arriving(contract, 'payload', 'shown')} END AS payload,
                CASE WHEN object IS NOT NULL AND hash(payload) % {every} = 0 THEN json_structure(object)::VARCHAR END AS shape
         FROM (SELECT *, CASE WHEN set_aside IS NOT NULL THEN set_aside
                              WHEN contains(payload, '\\u0000') AND regexp_matches(payload, '{NUL}') THEN 'holds a NUL character (\\u0000)'

@@ -19,9 +19,11 @@ import psycopg2
 from ecomrec.contract import Contract
 from ecomrec.errors import EcomrecError, InputError
 from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, fetch
-from ecomrec.ingest.mapping import Mapping, load_mapping
+from ecomrec.ingest.mapping import Mapping, load_mapping, user_field
 from ecomrec.ingest.mend import mend
-from ecomrec.ingest.projection import projection
+from ecomrec.ingest.projection import arriving, projection
+from ecomrec.privacy import pseudonyms
+from ecomrec.privacy.arriving import prepare
 from ecomrec.settings import Settings
 from ecomrec.store import open_store
 
@@ -51,6 +53,8 @@ class Scratch:
     def __init__(self, settings: Settings, contract: Contract, mapping: Mapping, connection: duckdb.DuckDBPyConnection, folder: Path):
         self.settings, self.contract, self.mapping, self.folder = settings, contract, mapping, folder
         self.duck, self.store, self.files = connection, open_store(settings), []
+        if contract.kind == "events":
+            prepare(connection, pseudonyms.of(settings), user_field(mapping))
         columns = ", ".join(f"{name} {field.duckdb}" for name, field in contract.fields.items())
         self.duck.execute(f"CREATE TABLE parsed (day DATE, file INTEGER, line BIGINT, {columns}, reason VARCHAR, dropped VARCHAR, payload VARCHAR, shape VARCHAR)")
 
@@ -100,13 +104,17 @@ class Scratch:
             raise _broken(file, error) from error
         if file.format == "csv":
             self.duck.execute("INSERT INTO parsed (day, file, line, reason, payload) "
-                              "SELECT ?::DATE, ?, line, 'not a row of this CSV: ' || min(error_message), min(csv_line) FROM reject_errors GROUP BY line", [file.day, number])
+                              f"SELECT ?::DATE, ?, line, 'not a row of this CSV: ' || min(error_message), {arriving(self.contract, 'payload', 'min(csv_line)')} FROM reject_errors GROUP BY line", [file.day, number])
             self.duck.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
 
     def _insert(self, base: int, paths: list[Path], file: File, source: str) -> None:
         every = max(1, file.rows_about() // SHAPES)
         source = f"SELECT DATE '{file.day}' AS day, ({base} + file)::INTEGER AS file, payload FROM ({source})"
         self.duck.execute(f"INSERT INTO parsed BY NAME {projection(self.settings, self.contract, self.mapping, source, every)}", [list(map(str, paths))])
+
+    def leave_out(self, users: list[str]) -> None:
+        """Drops the rows of people who were erased; nothing of what they did is kept."""
+        self.duck.execute("UPDATE parsed SET dropped = 'erased on request', reason = NULL, payload = NULL WHERE user_id IN (SELECT unnest(?))", [users])
 
     def mark_duplicates(self, keep: str) -> None:
         """Makes the table `doubles`: the rowids of good rows whose key the day has already; the `first` or the `last` of them stays."""

@@ -1,6 +1,7 @@
 """What becomes of personal data while DuckDB reads a shop's files: before a row is kept anywhere, on disk or in Postgres.
 
-Functions for SQL, made by `prepare`: `pseudonym(id)`, `scrubbed(text)`, `scrubbed_json(object)`, `scrubbed_refusal(payload)`.
+Functions for SQL, made by `prepare`: `pseudonym(id)`, `scrubbed(text)`, `scrubbed_json(object)`, `scrubbed_refusal(payload)`, and
+`without_user(text, id)`, `without_user_json(object, id)`: the pseudonym where the row's own raw id stands in another field.
 Texts that hold no personal data, nearly all, are told by a pattern that DuckDB checks itself; only the others go through Python.
 """
 
@@ -12,26 +13,27 @@ import duckdb
 
 from ecomrec.privacy import pii
 from ecomrec.privacy.pseudonyms import Pseudonyms
-from ecomrec.privacy.traces import MIN_WORD
+from ecomrec.privacy.traces import MIN_WORD, UserField
 
 REMEMBERED = 100_000  # texts; the same query comes often
 
 
-def prepare(connection: duckdb.DuckDBPyConnection, keys: Pseudonyms, user_paths: tuple[tuple[str, ...], ...] = (("user_id",),), join: str = "/") -> None:
-    """Makes the functions. `user_paths`: where a row holds its user id, in the shop's own names; several are joined with `join`."""
+def prepare(connection: duckdb.DuckDBPyConnection, keys: Pseudonyms, field: UserField = UserField()) -> None:  # noqa: B008 - frozen
+    """Makes the functions."""
     keys.prepare(connection)
-    text = lru_cache(REMEMBERED)(pii.scrub)
-    for name, function in (("scrub_text", text), ("scrub_object", pii.scrub_json), ("scrub_refusal", lambda payload: refusal(payload, keys, user_paths, join))):
-        connection.create_function(name, function, ["VARCHAR"], "VARCHAR")
-    for name, inner in (("scrubbed", "scrub_text"), ("scrubbed_json", "scrub_object")):
-        connection.execute(f"CREATE OR REPLACE TEMPORARY MACRO {name}(t) AS CASE WHEN regexp_matches(CAST(t AS VARCHAR), '{pii.MAYBE}') "
-                           f"THEN {inner}(CAST(t AS VARCHAR)) ELSE CAST(t AS VARCHAR) END")
-    connection.execute("CREATE OR REPLACE TEMPORARY MACRO scrubbed_refusal(t) AS scrub_refusal(t)")
-    connection.execute(f"CREATE OR REPLACE TEMPORARY MACRO without_user(t, id) AS CASE WHEN {len(keys.keys)} > 0 AND length(id) >= {MIN_WORD} AND contains(CAST(t AS VARCHAR), id) "
-                       "THEN replace(CAST(t AS VARCHAR), id, pseudonym(id)) ELSE CAST(t AS VARCHAR) END")
+    connection.create_function("scrub_text", lru_cache(REMEMBERED)(pii.scrub), ["VARCHAR"], "VARCHAR")
+    connection.create_function("scrub_object", pii.scrub_json, ["VARCHAR"], "VARCHAR")
+    connection.create_function("scrubbed_refusal", lambda payload: refusal(payload, keys, field), ["VARCHAR"], "VARCHAR")
+    connection.create_function("hide_user", lambda text, raw: pii.dump(_without(json.loads(text), raw, keys.of(raw))), ["VARCHAR", "VARCHAR"], "VARCHAR")
+    holds = f"{len(keys.keys)} > 0 AND length(id) >= {MIN_WORD} AND contains(CAST(t AS VARCHAR), id)"
+    for name, condition, then in (("scrubbed(t)", f"regexp_matches(CAST(t AS VARCHAR), '{pii.MAYBE}')", "scrub_text(CAST(t AS VARCHAR))"),
+                                  ("scrubbed_json(t)", f"regexp_matches(CAST(t AS VARCHAR), '{pii.MAYBE}')", "scrub_object(CAST(t AS VARCHAR))"),
+                                  ("without_user(t, id)", holds, "replace(CAST(t AS VARCHAR), id, pseudonym(id))"),
+                                  ("without_user_json(t, id)", holds, "hide_user(CAST(t AS VARCHAR), id)")):
+        connection.execute(f"CREATE OR REPLACE TEMPORARY MACRO {name} AS CASE WHEN {condition} THEN {then} ELSE CAST(t AS VARCHAR) END")
 
 
-def refusal(payload: str, keys: Pseudonyms, user_paths: tuple[tuple[str, ...], ...], join: str) -> str:
+def refusal(payload: str, keys: Pseudonyms, field: UserField) -> str:
     """A refused row as it may be kept: its user id a pseudonym, its texts scrubbed. Of a line that is no JSON object, where nobody
     can tell what is what, only the outline: letters as `a`, digits as `9`."""
     try:
@@ -39,32 +41,17 @@ def refusal(payload: str, keys: Pseudonyms, user_paths: tuple[tuple[str, ...], .
     except ValueError:
         row = None
     if not isinstance(row, dict):
-        return pii.scrub(payload) if not keys.keys else outline(payload)
-    found = ["" if (part := _at(row, path)) is None else str(part) for path in user_paths]
-    if keys.keys and any(found):
-        raw = join.join(found)
-        for path, part in zip(user_paths, found, strict=True):
-            if part:
-                _put(row, path, keys.of(raw))
+        return outline(payload) if keys.keys else pii.scrub(payload)
+    raw = field.of(row)
+    if keys.keys and raw:
+        field.put(row, keys.of(raw))
         row = _without(row, raw, keys.of(raw)) if len(raw) >= MIN_WORD else row
-    return pii.scrub_json(json.dumps(row, ensure_ascii=False))
+    return pii.scrub_json(pii.dump(row))
 
 
 def outline(text: str) -> str:
     """The shape of a text without what it says."""
     return re.sub(r"\d", "9", re.sub(r"[^\W\d_]", "a", text))
-
-
-def _at(row: dict, path: tuple[str, ...]):
-    for step in path:
-        row = row.get(step) if isinstance(row, dict) else None
-    return row
-
-
-def _put(row: dict, path: tuple[str, ...], value: str) -> None:
-    for step in path[:-1]:
-        row = row[step]
-    row[path[-1]] = value
 
 
 def _without(value, raw: str, pseudonym: str):

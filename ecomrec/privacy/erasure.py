@@ -21,7 +21,7 @@ from ecomrec.artifact import MANIFEST, seal_again
 from ecomrec.errors import ErasureIncomplete, InputError
 from ecomrec.privacy import files, pseudonyms, tables, tombstones, traces
 from ecomrec.privacy.pii import scrub
-from ecomrec.privacy.traces import ERASED, Traces
+from ecomrec.privacy.traces import ERASED, Traces, UserField
 from ecomrec.settings import Settings
 from ecomrec.store import FolderStore, open_store
 
@@ -66,7 +66,7 @@ def erase_tables(settings: Settings, wanted: Traces, echo: Echo = print) -> dict
 
 def erase_files(settings: Settings, wanted: Traces, echo: Echo = print) -> dict[str, int]:
     """Rewrites every file that holds one of the people; returns rows, lines or cells that went, by file."""
-    done = {}
+    done, where = {}, _in_logs(settings)
     with tempfile.TemporaryDirectory(prefix="ecomrec-") as folder:
         for store, keys, what in _places(settings):
             mine, changed = wanted if what == "store" else wanted.disguised, {}
@@ -76,7 +76,7 @@ def erase_files(settings: Settings, wanted: Traces, echo: Echo = print) -> dict[
                 if key.endswith("/interactions.parquet") and (users := key.replace("interactions", "users")) in keys:
                     changed[key] = files.erase_interactions(store.fetch(users, Path(folder) / "fetched"), source, target, mine)
                 else:
-                    changed[key] = _readable(key, files.erase, source, target, mine, _user_field(key))
+                    changed[key] = _readable(key, files.erase, source, target, mine, where(key))
                 if changed[key] and target.exists():
                     store.put(target, key)
                 target.unlink(missing_ok=True)
@@ -97,13 +97,13 @@ def prove(settings: Settings, wanted: Traces, reason: str, actor: str, done: dic
         found |= {f"{name} {table}": count for table, count in tables.find(dsn, wanted.disguised).items()}
     searched = len(found)
     left |= {name: count for name, count in found.items() if count}
-    number = 0
+    number, where = 0, _in_logs(settings)
     with tempfile.TemporaryDirectory(prefix="ecomrec-") as folder:
         for store, keys, what in _places(settings):
             mine = wanted if what == "store" else wanted.disguised
             for key in _told(keys, what, echo):
                 source = store.fetch(key, Path(folder))
-                if count := _readable(key, files.find, source, mine, _user_field(key)):
+                if count := _readable(key, files.find, source, mine, where(key)):
                     left[f"{what}: {key}"] = count
                 _forget(source, Path(folder))
                 number += 1
@@ -131,13 +131,13 @@ def learn_raw_ids(settings: Settings, wanted: Traces, echo: Echo = print) -> Tra
     missing = {found for found in wanted.pseudonyms if keys.keys and not any(raw != found and keys.of(raw) == found for raw in wanted.ids)}
     if not missing:
         return wanted
-    store, learned = open_store(settings), set()
+    store, learned, where = open_store(settings), set(), _in_logs(settings)
     names = [key for key, _ in store.list(EVENTS.rstrip("/"))]
     with tempfile.TemporaryDirectory(prefix="ecomrec-") as folder, duckdb.connect() as duck:
         keys.prepare(duck)
         for key in _told(names, "looking for the raw id in", echo):
             source = store.fetch(key, Path(folder))
-            learned.update(_readable(key, files.raw_ids, duck, source, _user_field(key), sorted(missing)))
+            learned.update(_readable(key, files.raw_ids, duck, source, where(key), sorted(missing)))
             _forget(source, Path(folder))
             if len(learned) >= len(missing):
                 break
@@ -167,8 +167,12 @@ def _places(settings: Settings) -> Iterator[tuple]:
         yield home, keys, "home"
 
 
-def _user_field(key: str) -> str | None:
-    return "user_id" if key.startswith(EVENTS) else None
+def _in_logs(settings: Settings) -> Callable[[str], UserField | None]:
+    """Says of a key where its rows hold raw ids: of the shop's logs, and of nothing else."""
+    from ecomrec.ingest.mapping import load_mapping, user_field
+
+    user = user_field(load_mapping(settings, "events"))
+    return lambda key: user if key.startswith(EVENTS) else None
 
 
 def _other_databases(settings: Settings) -> dict[str, str]:

@@ -18,19 +18,19 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ecomrec.privacy.pseudonyms import SHAPE
-from ecomrec.privacy.traces import ERASED, Traces
+from ecomrec.privacy.traces import ERASED, Traces, UserField
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 BINARY = (".onnx", ".safetensors", ".faiss", ".index", ".bin", ".pt")
 CHUNK = 1 << 22  # bytes
 
 
-def find(path: Path, traces: Traces, user_field: str | None = None) -> int:
-    """Rows, cells or lines of a file that hold a trace; `user_field` names the column of raw ids in a shop's log."""
-    return _walk(path, None, traces, user_field)
+def find(path: Path, traces: Traces, user: UserField | None = None) -> int:
+    """Rows, cells or lines of a file that hold a trace; `user` says where a shop's log holds raw ids."""
+    return _walk(path, None, traces, user)
 
 
-def raw_ids(duck: duckdb.DuckDBPyConnection, path: Path, user_field: str, wanted: list[str]) -> list[str]:
+def raw_ids(duck: duckdb.DuckDBPyConnection, path: Path, user: UserField, wanted: list[str]) -> list[str]:
     """The raw ids in a shop's log whose pseudonym is one of `wanted`; the connection has the macro `pseudonym`."""
     name, _ = _format(path)
     if name.endswith(".parquet"):
@@ -40,30 +40,32 @@ def raw_ids(duck: duckdb.DuckDBPyConnection, path: Path, user_field: str, wanted
     else:
         source = ("SELECT line FROM read_csv(?, columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, auto_detect = false, "
                   "max_line_size = 10000000, ignore_errors = true)")
+    parts = ", ".join("coalesce(json_extract_string(line, ?), '')" for _ in user.paths)
+    where = ["$" + "".join(f'."{step}"' for step in path) for path in user.paths]
     found = duck.execute(f"""
-        SELECT id FROM (SELECT DISTINCT json_extract_string(line, ?) AS id FROM ({source}) WHERE json_valid(line))
-        WHERE id IS NOT NULL AND list_contains(?, pseudonym(id))""", ["$." + ".".join(f'"{step}"' for step in user_field.split(".")), str(path), wanted])
-    return [user for (user,) in found.fetchall()]
+        SELECT id FROM (SELECT DISTINCT concat_ws(?, {parts}) AS id FROM ({source}) WHERE json_valid(line))
+        WHERE list_contains(?, pseudonym(id))""", [user.join, *where, str(path), wanted])
+    return [raw for (raw,) in found.fetchall()]
 
 
-def erase(path: Path, target: Path, traces: Traces, user_field: str | None = None) -> int:
+def erase(path: Path, target: Path, traces: Traces, user: UserField | None = None) -> int:
     """Writes `path` without the people to `target`; returns what `find` would have. Nothing is written when that is 0."""
-    if not find(path, traces, user_field):
+    if not find(path, traces, user):
         return 0
-    return _walk(path, target, traces, user_field)
+    return _walk(path, target, traces, user)
 
 
-def _walk(path: Path, target: Path | None, traces: Traces, user_field: str | None) -> int:
+def _walk(path: Path, target: Path | None, traces: Traces, user: UserField | None) -> int:
     bare, compression = _format(path)
     if bare.endswith(".parquet"):
-        return _parquet(path, target, traces, user_field)
+        return _parquet(path, target, traces, user)
     if bare.endswith((".npy", ".npz")):
         return _numpy(path, target, traces)
     if bare.endswith(BINARY):
         return _binary(path, traces)
     if bare.endswith(".csv"):
-        return _csv(path, target, traces, user_field, compression)
-    return _lines(path, target, traces, user_field, compression)
+        return _csv(path, target, traces, user, compression)
+    return _lines(path, target, traces, user, compression)
 
 
 def erase_interactions(users: Path, interactions: Path, target: Path, traces: Traces) -> int:
@@ -97,49 +99,50 @@ def _format(path: Path) -> tuple[str, str | None]:
     return name.removesuffix(".gz").removesuffix(".zst"), next((value for ending, value in COMPRESSIONS.items() if name.endswith(ending)), None)
 
 
-def _lines(path: Path, target: Path | None, traces: Traces, user_field: str | None, compression: str | None) -> int:
+def _lines(path: Path, target: Path | None, traces: Traces, user: UserField | None, compression: str | None) -> int:
     """JSON Lines and any other text. A line about one of the people goes (in a shop's log), or their ids in it are blanked."""
-    probes = [found.encode() for found in (traces.ids if user_field else (*traces.unmistakable, *traces.words))]
+    probes = [found.encode() for found in (traces.ids if user else (*traces.unmistakable, *traces.words))]
+    if user and len(user.paths) > 1:  # an id that is joined from several fields stands nowhere as a whole
+        probes += [found.split(user.join)[-1].encode() for found in traces.ids]
     probes += [json.dumps(found)[1:-1].encode() for found in traces.ids if not found.isascii()]
     matches = 0
     with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
         for line in io.BufferedReader(raw, CHUNK):
             if any(probe in line for probe in probes):
-                kept = _line(line, traces, user_field)
+                kept = _line(line, traces, user)
                 matches += kept != line
                 line = kept
             write(line)
     return matches
 
 
-def _line(line: bytes, traces: Traces, user_field: str | None) -> bytes:
+def _line(line: bytes, traces: Traces, user: UserField | None) -> bytes:
     text = line.decode(errors="surrogateescape")
-    if user_field:
+    if user:
         try:
             record = json.loads(text)
         except ValueError:
             # A broken line goes when it names one of them anywhere, or where the user id stands.
-            named = rf'"{re.escape(user_field)}"\s*:\s*"?(?:{"|".join(map(re.escape, traces.ids))})\b'
+            named = rf'"(?:{"|".join(re.escape(path[-1]) for path in user.paths)})"\s*:\s*"?(?:{"|".join(map(re.escape, traces.ids))})\b'
             return b"" if traces.pattern.search(text) or re.search(named, text) else line
         if isinstance(record, dict):
-            if str(record.get(user_field)) in traces.ids:
+            if user.of(record) in traces.ids:
                 return b""
             clean = traces.blank(record)
             return line if clean == record else json.dumps(clean, ensure_ascii=False).encode() + b"\n"
     return traces.pattern.sub(ERASED, text).encode(errors="surrogateescape")
 
 
-def _csv(path: Path, target: Path | None, traces: Traces, user_field: str | None, compression: str | None) -> int:
+def _csv(path: Path, target: Path | None, traces: Traces, user: UserField | None, compression: str | None) -> int:
     matches = 0
     with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\n")
-        place = None
-        for number, row in enumerate(csv.reader(io.TextIOWrapper(io.BufferedReader(raw, CHUNK), encoding="utf-8", errors="surrogateescape", newline=""))):
-            if number == 0 and user_field in row:
-                place = row.index(user_field)
+        names: list[str] = []
+        for row in csv.reader(io.TextIOWrapper(io.BufferedReader(raw, CHUNK), encoding="utf-8", errors="surrogateescape", newline="")):
             clean = [traces.blank(cell) for cell in row]
-            gone = place is not None and len(row) > place and row[place] in traces.ids
+            gone = user is not None and bool(names) and user.of(dict(zip(names, row, strict=False))) in traces.ids
+            names = names or row
             matches += gone or clean != row
             if not gone and target:
                 writer.writerow(clean)
@@ -149,17 +152,19 @@ def _csv(path: Path, target: Path | None, traces: Traces, user_field: str | None
     return matches
 
 
-def _parquet(path: Path, target: Path | None, traces: Traces, user_field: str | None) -> int:
+def _parquet(path: Path, target: Path | None, traces: Traces, user: UserField | None) -> int:
     matches = 0
     with pq.ParquetFile(path) as source:
         writer = pq.ParquetWriter(target, source.schema_arrow, compression="zstd") if target else None
         try:
             for batch in source.iter_batches():
                 table = pa.Table.from_batches([batch])
-                if user_field in table.column_names:
-                    gone = pc.is_in(pc.cast(table[user_field], pa.string()), value_set=pa.array(sorted(traces.ids)))
-                    matches += pc.sum(gone).as_py() or 0
-                    table = table.filter(pc.invert(pc.fill_null(gone, False)))
+                if user:
+                    held = [path[0] for path in user.paths if path[0] in table.column_names]
+                    gone = pa.array([user.of(row) in traces.ids for row in table.select(held).to_pylist()], pa.bool_()) if held else None
+                    if gone is not None and (count := pc.sum(gone).as_py()):
+                        matches += count
+                        table = table.filter(pc.invert(gone))
                 for number, field in enumerate(table.schema):
                     if _holds_text(field.type):
                         cells = table[field.name].to_pylist()

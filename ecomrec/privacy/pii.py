@@ -18,6 +18,7 @@ MAYBE = (rf"[@＠]|[(\[]\s?[aA][tT]\s?[)\]]| [aA][tT] \S{{1,64}} [dD][oO][tT] |\
          r"|\p{L}\s?\p{Nd}(?:\s?\p{Nd}){5}|\p{L}{6}\p{Nd}\p{Nd}\p{L}\p{Nd}")
 _MAYBE = re.compile(MAYBE.replace(r"\p{Nd}", r"\d").replace(r"\p{L}", r"[^\W\d_]"))
 
+SURROGATES = re.compile("[\ud800-\udfff]")
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−－﹣"), "-")
 _CJK = "぀-ヿ㐀-鿿가-힣"  # Chinese and Japanese write without spaces: what stands before an address is not part of it
 _LOCAL = rf"[^\W_{_CJK}](?:[\w.%+'&\-](?<![{_CJK}])){{0,63}}"
@@ -105,7 +106,13 @@ def scrub_json(text: str) -> str:
         return text
     value = json.loads(text)
     clean = _walk(value)
-    return text if clean == value else json.dumps(clean, ensure_ascii=False, separators=(",", ":"))
+    return text if clean == value else dump(clean)
+
+
+def dump(value: Any) -> str:
+    """Compact JSON. A lone half of a surrogate pair, which no UTF-8 can hold, stays the escape that it was."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text if not SURROGATES.search(text) else json.dumps(value, separators=(",", ":"))
 
 
 def _walk(value: Any) -> Any:

@@ -41,7 +41,7 @@ class Pseudonyms:
         """The raw id, and what each key made of it: what files from before a rotation may still hold."""
         found = [user_id]
         for key in self.keys:
-            found.append(_encode(hmac.digest(key, found[-1].encode(), "sha256")))
+            found.append(_encode(hmac.digest(key, found[-1].encode("utf-8", "surrogatepass"), "sha256")))
         return found
 
     def fingerprint(self, count: int | None = None) -> str:

@@ -11,6 +11,34 @@ MIN_WORD = 6  # characters
 
 
 @dataclass(frozen=True)
+class UserField:
+    """Where a row of the shop's logs holds its user id, in the shop's own names: a path, or several whose values are joined."""
+
+    paths: tuple[tuple[str, ...], ...] = (("user_id",),)
+    join: str = "/"
+
+    def of(self, row: dict) -> str:
+        """The raw id of a row; empty when it has none."""
+        parts = [self._at(row, path) for path in self.paths]
+        return self.join.join(parts) if any(parts) else ""
+
+    def put(self, row: dict, value: str) -> None:
+        """Writes `value` wherever a part of the id stands."""
+        for path in self.paths:
+            if self._at(row, path):
+                inner = row
+                for step in path[:-1]:
+                    inner = inner[step]
+                inner[path[-1]] = value
+
+    @staticmethod
+    def _at(row, path: tuple[str, ...]) -> str:
+        for step in path:
+            row = row.get(step) if isinstance(row, dict) else None
+        return "" if row is None else str(row)
+
+
+@dataclass(frozen=True)
 class Traces:
     """Of one or several persons. `ids` holds all forms of all of them, `pseudonyms` what the tables hold now."""
 

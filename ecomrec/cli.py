@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from pydantic import SecretStr, ValidationError
 
+from ecomrec import cli_ingest
 from ecomrec.errors import EcomrecError, SettingsError
 from ecomrec.settings import Settings
 
@@ -269,6 +270,9 @@ def psql() -> None:
     from ecomrec.runtime.postgres import binary
 
     os.execv(binary("psql"), ["psql", settings().shop_dsn])
+
+
+cli_ingest.add(app, settings)
 
 
 def _day(text: str) -> str:

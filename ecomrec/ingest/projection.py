@@ -37,9 +37,12 @@ def projection(settings: Settings, contract: Contract, mapping: Mapping, source:
     for refused rows; `shape` is the row's JSON structure, of one row in `every`.
     """
     columns = {path: f"_{number}" for number, path in enumerate(mapping.used())}
-    shape = _shape(dict.fromkeys(columns, "VARCHAR"))
+    # Names of a struct are the same in any case, names in JSON are not: what differs only in case is taken out by itself.
+    seen: dict[str, str] = {}
+    inside = {path for path in columns if seen.setdefault(path.lower(), path) == path}
+    shape = _shape(dict.fromkeys(inside, "VARCHAR"))
     # Two paths may share a beginning, so the struct is nested and taken apart by name.
-    reached = ", ".join(f"{_reach(path)} AS {column}" for path, column in columns.items())
+    reached = ", ".join(f"{_reach(path) if path in inside else f'json_extract_string(object, {_quote(_pointer(path))})'} AS {column}" for path, column in columns.items())
     texts = ", ".join(f"{_text(contract, mapping, name, columns)} AS {name}" for name in contract.fields if name != contract.rest)
     arrived = ", ".join(f"{arriving(contract, name, name)} AS {name}" for name in contract.fields)
     typed = ", ".join(_typed(contract, mapping, name) for name in contract.fields)
@@ -79,6 +82,11 @@ def _nested(paths: dict[str, str | None]) -> dict:
 
 def _reach(path: str) -> str:
     return "found" + "".join(f"[{_quote(step)}]" for step in steps(path))
+
+
+def _pointer(path: str) -> str:
+    """A path as a JSON pointer (RFC 6901)."""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps(path))
 
 
 def _text(contract: Contract, mapping: Mapping, name: str, columns: dict[str, str]) -> str:
@@ -123,9 +131,9 @@ def _rest(contract: Contract, mapping: Mapping, columns: dict[str, str]) -> str:
     own = f"CASE WHEN {given} = '' THEN NULL WHEN json_valid({given}) THEN {given}::JSON ELSE to_json({given}) END"
     gone = mapping.consumed()
     # Of a nested field only the mapped leaf is taken out, so a row that has one is never "all known".
-    known = [steps(path)[0] for path in gone if len(steps(path)) == 1]
-    names = ", ".join(map(_quote, known))
-    paths = ", ".join(_quote("/" + name.replace("~", "~0").replace("/", "~1")) for name in known)
+    known = [path for path in gone if len(steps(path)) == 1]
+    names = ", ".join(_quote(steps(path)[0]) for path in known)
+    paths = ", ".join(_quote(_pointer(path)) for path in known)
     without = _quote(json.dumps(_nested(dict.fromkeys(gone))))
     return f"""CASE WHEN object IS NULL THEN NULL
                     WHEN len(json_keys(object)) = list_sum(json_exists(object, [{paths}])::INTEGER[]) THEN {own}

@@ -64,8 +64,12 @@ class Scratch:
         self.read(files)
         return files
 
-    def read(self, files: list[File]) -> None:
-        """Parses files, in order; JSON Lines of one compression are read at once, which is what parallel reading needs."""
+    def read(self, files: list[File], any_day: bool = False) -> None:
+        """Parses files, in order; JSON Lines of one compression are read at once, which is what parallel reading needs.
+
+        `any_day`: times are not held against the files' day, and the column `day` is NULL.
+        """
+        self._any_day = any_day
         base = len(self.files)
         self.files += files
         pending: list[tuple[int, File]] = []
@@ -109,7 +113,8 @@ class Scratch:
 
     def _insert(self, base: int, paths: list[Path], file: File, source: str) -> None:
         every = max(1, file.rows_about() // SHAPES)
-        source = f"SELECT DATE '{file.day}' AS day, ({base} + file)::INTEGER AS file, payload FROM ({source})"
+        day = 'NULL::DATE' if self._any_day else f"DATE '{file.day}'"
+        source = f"SELECT {day} AS day, ({base} + file)::INTEGER AS file, payload FROM ({source})"
         self.duck.execute(f"INSERT INTO parsed BY NAME {projection(self.settings, self.contract, self.mapping, source, every)}", [list(map(str, paths))])
 
     def leave_out(self, users: list[str]) -> None:

@@ -10,7 +10,7 @@ remedy; the catalogue is as it was before.
 """
 
 from airflow.sdk import dag, task
-from wiring import CATALOG, DAG_DEFAULTS, daily, day_of, day_param, emit, settings
+from wiring import CATALOG, DAG_DEFAULTS, actor, daily, day_of, day_param, emit, settings
 
 from ecomrec.settings import Settings
 
@@ -23,7 +23,7 @@ def ingest_catalog():
         from ecomrec.ingest import load_catalog
 
         day = day_of(context)
-        loaded = load_catalog(settings(), day)
+        loaded = load_catalog(settings(), day, actor=actor(context))
         emit(context, CATALOG, day, loaded)
         return loaded
 

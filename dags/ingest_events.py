@@ -11,7 +11,7 @@ and the remedy; the live tables are as they were.
 """
 
 from airflow.sdk import dag, task
-from wiring import DAG_DEFAULTS, EVENTS, daily, day_of, day_param, emit, settings
+from wiring import DAG_DEFAULTS, EVENTS, actor, daily, day_of, day_param, emit, settings
 
 from ecomrec.settings import Settings
 
@@ -24,7 +24,7 @@ def ingest_events():
         from ecomrec.ingest import load_events
 
         day = day_of(context)
-        loaded = load_events(settings(), day)
+        loaded = load_events(settings(), day, actor=actor(context))
         emit(context, EVENTS, day, loaded)
         return loaded
 

@@ -8,7 +8,7 @@ as in `ingest_events`, many to a batch. A bad day is refused and named, the good
 """
 
 from airflow.sdk import Param, dag, task
-from wiring import CATALOG, DAG_DEFAULTS, EVENTS, emit, settings
+from wiring import CATALOG, DAG_DEFAULTS, EVENTS, actor, emit, settings
 
 
 @dag(schedule=None, doc_md=__doc__, tags=["ingest"],
@@ -21,7 +21,7 @@ def load_history():
         from ecomrec.ingest import load_catalog_history
 
         params = context["params"]
-        loaded = load_catalog_history(settings(), params["first"], params["last"])
+        loaded = load_catalog_history(settings(), params["first"], params["last"], actor=actor(context))
         emit(context, CATALOG, params["last"], loaded)
         return loaded
 
@@ -30,7 +30,7 @@ def load_history():
         from ecomrec.ingest import load_history as load
 
         params = context["params"]
-        loaded = load(settings(), params["first"], params["last"])
+        loaded = load(settings(), params["first"], params["last"], actor=actor(context))
         emit(context, EVENTS, params["last"], loaded)
         return loaded
 

@@ -44,16 +44,29 @@ def day_of(context: dict) -> str:
     return day
 
 
+def actor(context: dict) -> str:
+    """Who runs this, for ops.loads: the DAG and its run."""
+    return f"{context['dag'].dag_id} {context['run_id']}"
+
+
 def settings() -> Settings:
-    """The task's settings: the environment's, with the shop's database from the Connection `ecomrec_db` where there is one."""
+    """The task's settings: the environment's, with what the Connections `ecomrec_db` (Postgres) and `ecomrec_s3` (the bucket's key) say where they exist."""
     found = Settings()
-    if found.embedded_postgres:
-        return found
+    if not found.embedded_postgres and (database := _connection("ecomrec_db")):
+        found = found.model_copy(update={"database_url": SecretStr(database.get_uri())})
+    if found.store.startswith("s3://") and (bucket := _connection("ecomrec_s3")):
+        update = {"s3_access_key_id": bucket.login or "", "s3_secret_access_key": SecretStr(bucket.password) if bucket.password else None}
+        extra = bucket.extra_dejson
+        update |= {"s3_endpoint_url": extra.get("endpoint_url", found.s3_endpoint_url), "s3_region": extra.get("region_name", found.s3_region)}
+        found = found.model_copy(update=update)
+    return found
+
+
+def _connection(name: str) -> Connection | None:
     try:
-        url = Connection.get("ecomrec_db").get_uri()
+        return Connection.get(name)
     except AirflowNotFoundException:
-        return found
-    return found.model_copy(update={"database_url": SecretStr(url)})
+        return None
 
 
 def emit(context: dict, asset: Asset, day: str, facts: dict) -> None:

@@ -36,6 +36,12 @@ def day_param(description: str) -> Param:
     return Param(None, type=["null", "string"], format="date", title="Day", description=description)
 
 
+def accept_param() -> Param:
+    """The Param `accept_anyway`: blank, or why a day that does not pass its checks is loaded all the same."""
+    return Param("", type="string", title="Accept anyway", maxLength=500, description="Why this day is right although its schema changed or a check of severity "
+                 "fail does not hold. The reason is audited. Blank: such a day is refused.")
+
+
 def day_of(context: dict) -> str:
     """The day a run is about: its Param `day`, else its partition. A run without either fails at once, not silently."""
     day = context["params"].get("day") or context.get("partition_key")

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
     mapping: str = Field("", description="TOML file that maps the shop's own field names: a path, or a key of the object store. Empty: the contract's own names.")
     ingest_memory: str = Field("512MB", pattern=r"^[0-9]+[MG]B$", description="Memory that parsing a load may take before it spills to disk.")
     scratch: Path | None = Field(None, description="Folder for what a load spills to disk, about twice its compressed files. Empty: the system's temporary folder.")
+    expectations: str = Field("", description="Folder of the shop's own checks, events.toml and catalog.toml: an absolute path, or a prefix of the object store. Empty: config/expectations in the store.")
     bot_actions_a_minute: int = Field(60, ge=1, description="Searches and clicks in one minute beyond which a user is taken for a robot on that day.")
     bot_actions_a_day: int = Field(3000, ge=1, description="Searches and clicks in one day beyond which a user is taken for a robot on that day.")
     bot_hours_a_day: int = Field(20, ge=1, le=24, description="Hours of one day (UTC) with a search or click beyond which a user is taken for a robot on that day.")

@@ -1,14 +1,25 @@
-"""Great Expectations on a staging table: the checks are files in `ecomrec/expectations/`, the results go to ops.validations."""
+"""Great Expectations on a staging table: the checks are files in `ecomrec/expectations/` and the shop's own beside them.
 
+What compares a day with the days before it reads some fifty numbers a day (`ops.day_statistics`), never core.events.
+"""
+
+import contextlib
+import io
 import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecomrec import database
+from ecomrec import database, transforms
+from ecomrec.contract import EVENT_TYPES
+from ecomrec.errors import InputError
 from ecomrec.settings import Settings, sqlalchemy_url
+from ecomrec.store import open_store
 
 FOLDER = Path(__file__).parent / "expectations"
+OURS = "config/expectations"  # of the object store: the shop's own checks
+SEVERITIES = {"fail": "critical", "warn": "warning"}  # as Great Expectations calls them
+SAMPLED = ("price", "quantity", "position", "event_type")  # columns of which a page may show examples; none of them is about a person
 
 
 @dataclass(frozen=True)
@@ -23,9 +34,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """All checks of one day."""
+    """All checks of one day, and its numbers."""
 
     checks: tuple[Check, ...]
+    statistics: tuple[dict, ...] = ()
 
     @property
     def failed(self) -> list[str]:
@@ -41,49 +53,153 @@ def library():
     return great_expectations
 
 
-def validate(settings: Settings, table: str, suite: str, day_column: str, days: list[str]) -> dict[str, Result]:
-    """The result of each day in `days`. Many days are checked in one go; only when that fails are they taken apart."""
+def suite_of(settings: Settings, suite: str) -> list[dict]:
+    """The checks of `suite`: the generic ones, and the shop's own, which replace or switch off those of the same name.
+
+    Raises InputError naming the file and the check that is not in order.
+    """
+    own = f"{settings.expectations}/{suite}.toml" if settings.expectations else None
+    path = Path(own) if own and Path(own).is_absolute() else None
+    text = (path.read_text(encoding="utf-8") if path.is_file() else None) if path else open_store(settings).read_text(own or f"{OURS}/{suite}.toml")
+    checks = {}
+    for source, content in ((FOLDER / f"{suite}.toml", (FOLDER / f"{suite}.toml").read_text(encoding="utf-8")), (own or f"{OURS}/{suite}.toml", text or "")):
+        try:
+            found = tomllib.loads(content).get("expectation", [])
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{source} is not TOML: {error}", "mend the file and run the day again") from None
+        for check in found:
+            name = check.get("name")
+            if not check.get("enabled", True):
+                checks.pop(name, None)
+                continue
+            if not name or check.get("severity") not in SEVERITIES or ("query" in check) == ("type" in check):
+                raise InputError(f"{source}: the check {name!r} is not in order", "give it a name, a severity (fail or warn), and either a query or a type")
+            checks[name] = check
+    return list(checks.values())
+
+
+def validate(settings: Settings, table: str, suite: str, day_column: str, days: list[str], whole: list[str] | None = None) -> dict[str, Result]:
+    """The result of each day in `days`, which are checked in one go. `whole`: the days whose catalogue is a snapshot.
+
+    A check that is a query says itself which days are wrong; of the others only those that fail are taken apart by day.
+    """
+    from ecomrec.ingest.staging import staging_table
+
     if not days:
         return {}
-    gx = library()
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False}
-    source = context.data_sources.add_postgres("shop", connection_string=sqlalchemy_url(settings.shop_dsn))
-    wanted = tomllib.loads((FOLDER / f"{suite}.toml").read_text(encoding="utf-8"))["expectation"]
+    days = sorted(days)
+    checks = suite_of(settings, suite)
+    with staging_table(settings, "statistics", "validation/create_statistics") as statistics:
+        numbers = _statistics(settings, table, suite, days, whole or [], statistics)
+        run = _Run(settings, table, day_column, statistics)
+        found = run.validate(checks, days)
+        verdicts = [run.by_day(check, days, found[check["name"]]) for check in checks]
+    return {day: Result(tuple(verdict[day] for verdict in verdicts), tuple(row for row in numbers if str(row["day"]) == day)) for day in days}
 
-    def check(part: list[str]) -> dict[str, Result]:
+
+def record(connection, kind: str, day: str, load_id: int, result: Result | None, *, loaded: bool, accepted: str = "") -> None:
+    """Keeps the load's checks and, when the day was loaded, its numbers, with which later days are compared."""
+    if result is None:
+        return
+    for check in result.checks:
+        database.execute(connection, "validation/record", {"load_id": load_id, "kind": kind, "day": day, "expectation": check.name,
+                                                           "severity": check.severity, "passed": check.passed, "observed": check.observed})
+    database.execute(connection, "validation/accepted", {"load_id": load_id, "accepted": accepted or None})
+    if loaded:
+        database.execute(connection, "validation/clear_statistics", {"kind": kind, "day": day})
+        for row in result.statistics:
+            database.execute(connection, "validation/keep_statistic", row)
+
+
+def _statistics(settings: Settings, table: str, suite: str, days: list[str], whole: list[str], statistics: str) -> list[dict]:
+    """Fills the table `statistics` with the days' numbers and what is usual; returns its rows."""
+    with database.connect(settings.shop_dsn, application="ecomrec statistics") as connection:
+        if suite == "events":
+            database.execute(connection, "validation/create_robots")
+            database.execute(connection, "transforms/bot_users", {"days": days, **transforms.bot_limits(settings)}, source=table, target="robots")
+        database.execute(connection, f"validation/statistics_{suite}", {"days": days, "whole": whole, "event_types": list(EVENT_TYPES)},
+                         table=table, statistics=statistics)
+        database.execute(connection, "validation/usual", {"kind": suite, "first": days[0], "last": days[-1], "days": days}, statistics=statistics)
+        return database.query(connection, "validation/statistics", statistics=statistics)
+
+
+class _Run:
+    """Great Expectations on one staging table."""
+
+    def __init__(self, settings: Settings, table: str, day_column: str, statistics: str):
+        self.gx = library()
+        self.context = self.gx.get_context(mode="ephemeral")
+        self.context.variables.progress_bars = {"globally": False}
+        self.source = self.context.data_sources.add_postgres("shop", connection_string=sqlalchemy_url(settings.shop_dsn))
+        self.table, self.day_column, self.statistics = table, day_column, statistics
+
+    def validate(self, checks: list[dict], days: list[str]) -> dict:
+        """All checks on all days in one go: check name -> Great Expectations' result."""
         # Days are dates that we made ourselves, so they may stand in the text of the query.
-        listed = ", ".join(f"date '{day}'" for day in part)
-        query = f"SELECT * FROM {table} WHERE {day_column} IN ({listed})"
-        asset = source.add_query_asset(f"{suite} {part[0]} {len(part)}", query=query)
+        listed = ", ".join(f"date '{day}'" for day in days)
+        asset = self.source.add_query_asset(f"{checks[0]['name']} {days[0]} {len(days)}", query=f"SELECT * FROM {self.table} WHERE {self.day_column} IN ({listed})")
         batch = asset.add_batch_definition_whole_table("whole").get_batch()
-        result = Result(tuple(_check(gx, batch, one) for one in wanted))
-        if len(part) == 1 or all(found.passed for found in result.checks):
-            return dict.fromkeys(part, result)
-        half = len(part) // 2
-        return check(part[:half]) | check(part[half:])
+        found = {}
+        for complete in (True, False):  # queries with their rows; columns with counts and a few examples
+            part = [check for check in checks if ("query" in check) == complete]
+            if not part:
+                continue
+            wanted = self.gx.ExpectationSuite(name=f"{self.table} {complete} {days[0]} {len(days)} {part[0]['name']}")
+            for check in part:
+                try:
+                    wanted.add_expectation(self._expectation(check))
+                except Exception as error:
+                    found[check["name"]] = error
+            how = {"result_format": "COMPLETE"} if complete else {"result_format": "SUMMARY", "partial_unexpected_count": 5}
+            if wanted.expectations:
+                found |= {one.expectation_config.meta["name"]: one for one in batch.validate(wanted, result_format=how).results}
+        return found
 
-    return check(sorted(days))
+    def by_day(self, check: dict, days: list[str], result) -> dict[str, Check]:
+        """The verdict of each day."""
+        def verdict(passed: bool, observed: str) -> Check:
+            return Check(check["name"], check["severity"], passed, observed[:500])
+
+        broken = str(result) if isinstance(result, Exception) else _raised(result)
+        if broken:
+            return dict.fromkeys(days, verdict(False, f"the check could not run: {broken}"))
+        if "query" in check:
+            wrong: dict[str, list[str]] = {}
+            for row in (result.result.get("details") or {}).get("unexpected_rows") or []:
+                day, *facts = dict(row).items()
+                wrong.setdefault(str(day[1])[:10], []).append(", ".join(f"{name.replace('_', ' ')} {_plain(value)}" for name, value in facts))
+            if set(wrong) <= set(days) and bool(wrong) != bool(result.success):
+                return {day: verdict(day not in wrong, "; ".join(filter(None, wrong.get(day, []))) or ("as it should be" if day not in wrong else "not so")) for day in days}
+        if result.success or len(days) == 1:
+            return dict.fromkeys(days, verdict(bool(result.success), _observed(check, result)))
+        half = len(days) // 2
+        return {day: found for part in (days[:half], days[half:]) for day, found in self.by_day(check, part, self.validate([check], part)[check["name"]]).items()}
+
+    def _expectation(self, check: dict):
+        facts = {"severity": SEVERITIES[check["severity"]], "description": check["name"], "meta": {"name": check["name"]}}
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints that a query without {batch} reads something else: on purpose
+            if "query" in check:
+                query = check["query"].strip().replace("{statistics}", self.statistics)
+                return self.gx.expectations.UnexpectedRowsExpectation(unexpected_rows_query=query, **facts)
+            arguments = {name: value for name, value in check.items() if name not in ("name", "severity", "type", "enabled")}
+            return getattr(self.gx.expectations, check["type"])(**arguments, **facts)
 
 
-def record(connection, kind: str, day: str, result: Result | None) -> None:
-    """Replaces the day's results in ops.validations."""
-    database.execute(connection, "validation/clear", {"kind": kind, "day": day})
-    for check in result.checks if result else ():
-        database.execute(connection, "validation/record", {"kind": kind, "day": day, "expectation": check.name, "severity": check.severity,
-                                                           "passed": check.passed, "observed": check.observed})
+def _raised(result) -> str:
+    about = result.exception_info or {}
+    cases = [about] if "raised_exception" in about else list(about.values())
+    return next((str(case.get("exception_message")) for case in cases if isinstance(case, dict) and case.get("raised_exception")), "")
 
 
-def _check(gx, batch, one: dict) -> Check:
-    arguments = {name: value for name, value in one.items() if name not in ("name", "severity", "type")}
-    found = batch.validate(getattr(gx.expectations, one["type"])(**arguments), result_format="SUMMARY")
-    if found.exception_info.get("raised_exception"):
-        return Check(one["name"], one["severity"], False, str(found.exception_info.get("exception_message"))[:500])
-    said = found.result
-    if "unexpected_count" in said:
-        observed = f"{said['unexpected_count']:,} of {said['element_count']:,} rows are not so"
-        if said.get("partial_unexpected_list"):
-            observed += f", for example {said['partial_unexpected_list'][0]!r}"
-    else:
-        observed = f"{said.get('observed_value')} rows found"
-    return Check(one["name"], one["severity"], bool(found.success), observed[:500])
+def _plain(value) -> str:
+    return f"{float(value):,.10g}" if isinstance(value, (int, float)) or type(value).__name__ == "Decimal" else str(value)
+
+
+def _observed(check: dict, result) -> str:
+    said = result.result
+    if "unexpected_count" not in said:
+        return f"{said.get('observed_value')} rows found"
+    observed = f"{said['unexpected_count']:,} of {said['element_count']:,} rows are not so"
+    if said.get("partial_unexpected_list") and check.get("column") in SAMPLED:
+        observed += f", for example {said['partial_unexpected_list'][0]!r}"
+    return observed

@@ -5,6 +5,7 @@ import tomllib
 import pytest
 
 from ecomrec import contract, ingest, validation
+from ecomrec.errors import InputError, ValidationFailed
 from tests.shopdata import rows
 from tests.test_ingest import DAY, deliver, event
 
@@ -18,7 +19,7 @@ def test_every_check_has_a_unique_name_a_severity_and_a_known_type(path):
     checks = tomllib.loads(path.read_text(encoding="utf-8"))["expectation"]
     assert len({check["name"] for check in checks}) == len(checks)
     assert {check["severity"] for check in checks} <= {"fail", "warn"}
-    assert all(hasattr(gx.expectations, check["type"]) for check in checks)
+    assert all("query" in check or hasattr(gx.expectations, check["type"]) for check in checks)
 
 
 def test_the_checks_know_the_event_types_of_the_contract():
@@ -47,3 +48,74 @@ def test_a_check_that_cannot_run_is_a_failed_check(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "FOLDER", tmp_path)
     result = validation.validate(shop, "core.events", "events", "event_day", [DAY])[DAY]
     assert len(result.failed) == 1 and result.failed[0].startswith("broken: ")
+
+
+def weekdays(shop, counts: dict[str, int], **changes) -> None:
+    for day, count in counts.items():
+        deliver(shop, [event(n, day, event_id=f"{day}-{n}", event_time=f"{day}T{8 + n % 12:02}:00:00Z", **changes) for n in range(count)], day)
+
+
+PAST = {f"2017-03-{day:02}": 40 for day in range(1, 11)}
+
+
+def test_a_day_is_compared_with_the_days_before_it(shop):
+    weekdays(shop, PAST)
+    ingest.load_history(shop, "2017-03-01", "2017-03-10", echo=lambda line: None)
+    assert rows(shop.shop_dsn, "SELECT amount, usual FROM ops.day_statistics WHERE value = 'rows' AND day = '2017-03-10'") == [(40, 40)]
+    weekdays(shop, {"2017-03-11": 7})
+    with pytest.raises(ValidationFailed, match=r"not a fifth.*rows 7, usual 40"):
+        ingest.load_events(shop, "2017-03-11")
+    assert rows(shop.shop_dsn, "SELECT count(*) FROM ops.day_statistics WHERE day = '2017-03-11'") == [(0,)]
+    weekdays(shop, {"2017-03-11": 15}, price=9, session_id="s")
+    ingest.load_events(shop, "2017-03-11")
+    warned = dict(rows(shop.shop_dsn, "SELECT expectation, observed FROM analytics.validations WHERE newest AND NOT passed AND day = '2017-03-11'"))
+    assert warned["the day is as large as usual (half to double)"] == "rows 15, usual 40"
+    assert warned["prices are what they were (a third to three times)"] == "mean paid 9, usual 1.5"
+    assert rows(shop.shop_dsn, "SELECT count(DISTINCT load_id) FROM ops.validations WHERE day = '2017-03-11'") == [(2,)], "the history of the checks stays"
+
+
+def test_hours_types_and_the_last_event_are_compared_when_there_are_rows_enough(shop):
+    weekdays(shop, {day: 1200 for day in list(PAST)[:8]})
+    ingest.load_history(shop, "2017-03-01", "2017-03-08", echo=lambda line: None)
+    deliver(shop, [event(n, "2017-03-09", event_id=f"x{n}", event_time="2017-03-09T08:00:00Z", event_type="click") for n in range(1200)], "2017-03-09")
+    ingest.load_events(shop, "2017-03-09")
+    warned = {name for (name,) in rows(shop.shop_dsn, "SELECT expectation FROM analytics.validations WHERE newest AND NOT passed AND day = '2017-03-09'")}
+    assert {"hours are as busy as usual", "event types are mixed as usual", "the newest event is as late as usual (3 hours)", "a day has purchases"} <= warned
+
+
+def test_accept_anyway_needs_a_reason_and_is_audited(shop):
+    deliver(shop, [event(n, price=-5) for n in range(100)])
+    with pytest.raises(ValidationFailed, match="accept_anyway"):
+        ingest.load_events(shop, DAY)
+    assert ingest.load_events(shop, DAY, actor="ada", accept_anyway="refund day")["rows_loaded"] == 100
+    [(actor, reason, let_in)] = rows(shop.shop_dsn, "SELECT actor, detail ->> 'reason', detail ->> 'let_in' FROM ops.audit_log WHERE action = 'accept_anyway'")
+    assert (actor, reason) == ("ada", "refund day") and "prices are between" in let_in
+    assert rows(shop.shop_dsn, "SELECT state, accepted FROM ops.loads ORDER BY load_id") == [("refused", None), ("loaded", "refund day")]
+
+
+def test_the_shops_own_checks_replace_add_and_switch_off(shop, tmp_path):
+    path = tmp_path / "store" / validation.OURS / "events.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text('[[expectation]]\nname = "a day has purchases"\nenabled = false\n'
+                    '[[expectation]]\nname = "prices are between 0 and 100,000"\nseverity = "warn"\ntype = "ExpectColumnValuesToBeBetween"\ncolumn = "price"\nmax_value = 1\n'
+                    '[[expectation]]\nname = "ours"\nseverity = "fail"\nquery = "SELECT day, amount AS rows FROM {statistics} WHERE value = \'rows\' AND amount < 10"\n')
+    deliver(shop, [event(n) for n in range(9)])
+    with pytest.raises(ValidationFailed, match="ours: rows 9"):
+        ingest.load_events(shop, DAY)
+    found = dict(rows(shop.shop_dsn, "SELECT expectation, severity FROM ops.validations"))
+    assert found["prices are between 0 and 100,000"] == "warn" and "a day has purchases" not in found
+    path.write_text('[[expectation]]\nname = "no severity"\n')
+    with pytest.raises(InputError, match=r"events\.toml: the check 'no severity'"):
+        validation.suite_of(shop, "events")
+
+
+def test_a_snapshot_that_lost_half_of_the_shop_is_refused(shop):
+    from tests.test_ingest import NEXT, product
+
+    deliver(shop, [product(f"i{n}") for n in range(20)], DAY, "catalog", "snapshot-0.jsonl.gz")
+    ingest.load_catalog(shop, DAY)
+    deliver(shop, [product(f"i{n}") for n in range(9)], NEXT, "catalog", "snapshot-0.jsonl.gz")
+    with pytest.raises(ValidationFailed, match="a snapshot keeps most of the catalogue"):
+        ingest.load_catalog(shop, NEXT)
+    ingest.load_catalog(shop, NEXT, accept_anyway="the garden range is closed")
+    assert rows(shop.shop_dsn, "SELECT count(*) FROM core.items WHERE deleted") == [(11,)]

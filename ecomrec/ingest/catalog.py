@@ -1,5 +1,6 @@
 """The catalogue: snapshots and deltas into `core.items` (now) and `core.item_history` (any day), in any order, any number of times."""
 
+import json
 from collections.abc import Callable
 
 from ecomrec import database, validation
@@ -58,20 +59,25 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
             with stages.stage("checks"):
                 if library.ident:
                     library.join()
-                results = validation.validate(settings, table, "catalog", "loaded_day", sorted(files))
+                snapshots = [day for day in sorted(files) if any(file.key.rsplit("/", 1)[-1].startswith("snapshot") for file in files[day])]
+                results = validation.validate(settings, table, "catalog", "loaded_day", sorted(files), snapshots)
                 sums = manifest.hashes(scratch.files)
             for day, result in results.items():
-                if result.failed:
-                    raise ValidationFailed(f"the catalogue of {day} does not pass: {'; '.join(result.failed)}", f"see the shop's export; {STAYS}")
+                if result.failed and not accept_anyway:
+                    raise ValidationFailed(f"the catalogue of {day} does not pass: {'; '.join(result.failed)}",
+                                           f"mend the shop's export, or when it is meant run the day again with `accept_anyway` and the reason; {STAYS}")
             with database.connect(settings.shop_dsn, application="ecomrec load catalog") as connection:
                 database.lock(connection, "catalog")
                 for day in sorted(files):
-                    whole = any(file.key.rsplit("/", 1)[-1].startswith("snapshot") for file in files[day])
                     with stages.stage("apply"):
-                        database.execute(connection, "ingest/apply_catalog", {"day": day, "whole": whole}, table=table)
-                    validation.record(connection, "catalog", day, results.get(day))
-                    manifest.record(connection, scratch, day, counts[day], sums, actor=actor, seconds=stages.elapsed(), stages=stages.seconds,
+                        database.execute(connection, "ingest/apply_catalog", {"day": day, "whole": day in snapshots}, table=table)
+                    load = manifest.record(connection, scratch, day, counts[day], sums, actor=actor, seconds=stages.elapsed(), stages=stages.seconds,
                                     fields=fields[day], changes=changes[day], error=None)
+                    let_in = results[day].failed
+                    validation.record(connection, "catalog", day, load, results[day], loaded=True, accepted=accept_anyway if let_in else "")
+                    if let_in:
+                        database.execute(connection, "publish/audit_log", {"actor": actor, "action": "accept_anyway", "subject": f"catalog {day}",
+                                                                          "detail": json.dumps({"reason": accept_anyway, "let_in": let_in})})
     total = list(counts.values())
     return {"day": max(files), "files": sum(map(len, files.values())), "rows_read": sum(count.read for count in total), "rows_loaded": sum(count.good for count in total),
             "rows_rejected": sum(count.rejected for count in total), "rows_dropped": sum(count.dropped for count in total),

@@ -35,7 +35,7 @@ COUNTED = ("files", "rows_read", "rows_loaded", "rows_rejected", "rows_dropped",
 def load_events(settings: Settings, day: str, *, actor: str = "", accept_anyway: str = "", echo: Callable[[str], None] = print) -> dict:
     """Loads one day. Returns `{"day", "files", "rows_read", "rows_loaded", "rows_rejected", "rows_dropped", "rows_duplicate", "changes", "seconds"}`.
 
-    `accept_anyway`: the reason why a changed schema is let in; it is audited. Raises InputError (files missing or
+    `accept_anyway`: the reason why a changed schema or failed checks are let in; it is audited. Raises InputError (files missing or
     broken) or ValidationFailed (a check of severity `fail`); the live day stays.
     """
     done = _load(settings, [day], echo, actor or manifest.login(), accept_anyway)
@@ -105,9 +105,9 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
                 sums = manifest.hashes(scratch.files)
             stages.seconds["indexes"] = indexes.seconds
             for day in days:
-                if day in results and results[day].failed:
+                if day in results and results[day].failed and not accept_anyway:
                     refused[day] = ValidationFailed(f"{day} does not pass: {'; '.join(results[day].failed)}",
-                                                    f"see ops.validations; mend the shop's export and run the day again; {STAYS}")
+                                                    f"see ops.validations; mend the shop's export, or when it is meant run the day again with `accept_anyway` and the reason; {STAYS}")
                 with stages.stage("swap"):
                     _finish(settings, scratch, table, day, counts[day], results.get(day), refused.get(day), {
                         "sums": sums, "actor": actor, "stages": stages, "fields": fields.get(day), "changes": changes.get(day, schema.Changes()),
@@ -195,13 +195,14 @@ def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: C
             gone = tombstones.purge(connection, leaf(table, day))  # whoever was erased since the rows were parsed
             count.dropped, count.good = count.dropped + gone, count.good - gone
             transforms.run(settings, connection, leaf(table, day), [day])
-        validation.record(connection, "events", day, result)
-        manifest.record(connection, scratch, day, count, facts["sums"], actor=facts["actor"], seconds=stages.elapsed(), stages=stages.seconds,
+        load = manifest.record(connection, scratch, day, count, facts["sums"], actor=facts["actor"], seconds=stages.elapsed(), stages=stages.seconds,
                         fields=facts["fields"], changes=[*facts["changes"].told, *facts["changes"].fatal], error=error)
+        let_in = [*facts["changes"].fatal, *(result.failed if result else ())] if error is None else []
+        validation.record(connection, "events", day, load, result, loaded=error is None, accepted=facts["accept_anyway"] if let_in else "")
         if error is None:
-            if facts["changes"].fatal:
+            if let_in:
                 database.execute(connection, "publish/audit_log", {"actor": facts["actor"], "action": "accept_anyway", "subject": f"events {day}",
-                                                                  "detail": json.dumps({"reason": facts["accept_anyway"], "changes": facts["changes"].fatal})})
+                                                                  "detail": json.dumps({"reason": facts["accept_anyway"], "let_in": let_in})})
             _swap(connection, table, day)
 
 

@@ -29,8 +29,8 @@ def hashes(files: list[File]) -> dict[str, str]:
 
 
 def record(connection, scratch: Scratch, day: str, count: Counts, sums: dict[str, str], *, actor: str, seconds: float, stages: dict[str, float],
-           fields: dict | None, changes: list[str], error: EcomrecError | None) -> None:
-    """The day's load, its files and its rejected rows, in the caller's transaction; the rejected rows of an earlier load go."""
+           fields: dict | None, changes: list[str], error: EcomrecError | None) -> int:
+    """The day's load, its files and its rejected rows, in the caller's transaction; the rejected rows of an earlier load go. Returns the load's number."""
     kind = scratch.contract.kind
     files = [(number, file) for number, file in enumerate(scratch.files) if file.day == day]
     (load,) = database.query(connection, "ingest/record_load", {
@@ -49,6 +49,7 @@ def record(connection, scratch: Scratch, day: str, count: Counts, sums: dict[str
         query = (f"SELECT '{kind}', DATE '{day}', key, line, reason, coalesce(payload, '') FROM ({scratch.refused()}) JOIN names USING (file) "
                  "ORDER BY file, line")
         scratch.stream(query, [day], lambda stream: database.copy_in(connection, "ops.rejected_rows", REJECTED, stream))
+    return load["load_id"]
 
 
 def stale(settings: Settings, kind: str) -> dict[str, str]:

@@ -1,2 +1,2 @@
-INSERT INTO ops.validations (kind, day, expectation, severity, passed, observed)
-VALUES (%(kind)s, %(day)s, %(expectation)s, %(severity)s, %(passed)s, %(observed)s)
+INSERT INTO ops.validations (load_id, kind, day, expectation, severity, passed, observed)
+VALUES (%(load_id)s, %(kind)s, %(day)s, %(expectation)s, %(severity)s, %(passed)s, %(observed)s)

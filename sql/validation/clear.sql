@@ -1,1 +1,0 @@
-DELETE FROM ops.validations WHERE kind = %(kind)s AND day = %(day)s

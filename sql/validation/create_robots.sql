@@ -1,0 +1,1 @@
+CREATE TEMPORARY TABLE robots (LIKE core.bot_users) ON COMMIT DROP

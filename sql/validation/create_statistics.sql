@@ -1,0 +1,1 @@
+CREATE UNLOGGED TABLE {table} (LIKE ops.day_statistics)

@@ -3,8 +3,9 @@
 **Starts** when a day's `events` are loaded or a new `champion` is promoted, for that day; or by hand.
 **prepare** checks the shop's rules, opens a publication, takes its snapshot of the catalogue and cuts the users into
 shards; **related** fills what is alike, bought together and popular; **score** (one mapped task a shard) writes each
-user's lists with a reason for each item; **profiles** describes each user; **audit** counts what is wrong; **publish**
-makes all tables live in one transaction and drops publications that are no longer kept. **Emits** `recommendations`.
+user's lists with a reason for each item; **profiles** describes each user; **search** brings `core.items.embedding` up to
+date and fills the query tables, with the champions of `retriever` and `query_classifier`; **audit** counts what
+is wrong; **publish** makes all tables live in one transaction and drops publications that are no longer kept. **Emits** `recommendations`.
 
 Analysts read `analytics.user_recommendations`, `analytics.user_lists` (all contexts), `analytics.user_profiles` and more;
 they see the old publication until the last instant, then the new one. A rule that cannot hold fails **prepare** and is
@@ -55,6 +56,12 @@ def publish_recommendations():
 
         return build(settings(), plan["publication_id"], plan["day"])
 
+    @task(queue="gpu", pool="gpu")
+    def search(plan: dict) -> dict:
+        from ecomrec.search import embeddings, tables
+
+        return {"embedded": embeddings.embed(settings()), **tables.build(settings(), plan["publication_id"], plan["day"])}
+
     @task
     def audit(plan: dict) -> dict:
         from ecomrec.publication import audit
@@ -74,7 +81,7 @@ def publish_recommendations():
     audited = audit(plan)
     scored = score.partial(plan=plan).expand(shard=shards(plan))
     related(plan) >> scored
-    [scored, profiles(plan)] >> audited
+    [scored, profiles(plan), search(plan)] >> audited
     publish(plan, audited)
 
 

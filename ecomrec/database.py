@@ -121,3 +121,8 @@ def lock_if_free(connection, key: str) -> bool:
 
 def _lock_number(key: str) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big", signed=True)
+
+
+def array_literal(values: Iterable[Any]) -> str:
+    """A Postgres array literal of the values as text, for COPY."""
+    return "{" + ",".join('"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"' for value in values) + "}"

@@ -3,4 +3,5 @@
 FAMILIES = {
     "recommender": ("ecomrec.dataset", "ecomrec.recommender"),
     "query_classifier": ("ecomrec.labels", "ecomrec.query_classifier"),
+    "retriever": ("ecomrec.search.pairs", "ecomrec.retriever"),
 }

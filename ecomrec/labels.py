@@ -7,6 +7,7 @@ categories join their parents, and the days are split: train < valid < test.
 import json
 import tempfile
 import tomllib
+import zlib
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -33,8 +34,8 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     """Labels the searches of the last `settings.history_days` days up to and including `day`.
 
     Writes `folder/queries.parquet` (query, category, weight, count, split: one row per split, query and category) and
-    `folder/labels.json`. Returns what labels.json holds, without the list of categories. Raises InputError when no search
-    of the training days led to anything.
+    `folder/labels.json`. Returns what labels.json holds, without the list of categories. A shop that has no search at all
+    starts from its products' titles. Raises InputError when no search of the training days led to anything.
     """
     rules = recipe()["labels"]
     last = date.fromisoformat(day)
@@ -47,7 +48,20 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         rows.seek(0)
         labelled = pyarrow.csv.read_csv(rows, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),  # a query may hold a line break
                                         convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False))
+        if not totals["searches"]:
+            labelled = by_title(database.query(connection, "labels/titles", {"last": last}), settings, last)
     return write(settings, day, labelled, totals, folder)
+
+
+def by_title(rows: list[dict], settings: Settings, last: date) -> pa.Table:
+    """Titles as if they had been searched: one in ten on the first test day, one in ten on the first validation day, the rest before.
+
+    A title is always in the same part, so the same title never trains and tests.
+    """
+    test, valid = last - timedelta(days=settings.test_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
+    parts = {0: test, 1: valid}
+    days = [parts.get(zlib.crc32(normalise(row["query"]).encode()) % 10, valid - timedelta(days=1)) for row in rows]
+    return pa.table({"day": pa.array(days, pa.date32()), **{name: [row[name] for row in rows] for name in ("query", "category", "weight", "count", "simulated")}})
 
 
 def write(settings: Settings, day: str, labelled: pa.Table, totals: dict, folder: Path) -> dict:

@@ -17,9 +17,11 @@ from ecomrec.settings import Settings
 
 # Every table of a publication, `recs.<name>`, partitioned by publication_id. A new one is a migration, its name here, and
 # the task that fills `partition(name, publication_id)` between open_publication and audit.
-TABLES = ("user_recommendations", "user_profiles", "user_candidates", "served_items", "similar_items", "bought_together", "popular_items")
+TABLES = ("user_recommendations", "user_profiles", "user_candidates", "served_items", "similar_items", "bought_together", "popular_items",
+          "query_categories", "query_results", "query_suggestions", "related_queries")
 USER_BYTES, EVENT_BYTES = 1000, 200  # of a shard in memory, with its copies (benchmarks/recommend.py measures them together)
-MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores")
+MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores", "broken_results", "unavailable_results", "broken_categories",
+                "banned_suggestions")
 READER_PATIENCE = 10.0  # seconds; a statement needs milliseconds from its plan to its snapshot, then it may run for hours
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '2s'"
 
@@ -62,6 +64,8 @@ def audit(settings: Settings, publication_id: int, day: str) -> dict:
         for name in mine.intersection(tables.holding_users(settings.shop_dsn)):
             tombstones.purge(connection, name)
         [found] = database.query(connection, "publish/audit", {**window(settings, day), "list_length": settings.list_length}, **names)
+        [searched] = database.query(connection, "search/audit", {}, **{table: partition(table, publication_id) for table in TABLES})
+        found |= searched
         problems = [f"{name} = {found[name]:,}" for name in MUST_BE_ZERO if found[name]]
         problems += [f"{name} = {found[name]:,}, expected {found['expected_users']:,}" for name in ("users", "profiles")
                      if found[name] != found["expected_users"]]

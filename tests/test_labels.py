@@ -11,7 +11,7 @@ from psycopg2.extras import Json
 from ecomrec import labels, transforms
 from ecomrec.errors import InputError
 from ecomrec.queries import misspell, normalise
-from tests.shopdata import HISTORY
+from tests.shopdata import HISTORY, fill, purchase
 
 DAY = "2026-03-31"
 
@@ -139,3 +139,11 @@ def test_a_page_is_cut_and_a_misspelling_changes_one_long_word():
     assert misspell("ice tea", source) == "ice tea"
     seen = {misspell("whole milk", source) for _ in range(200)}
     assert len(seen) > 20 and all(abs(len(text) - 10) <= 1 for text in seen)
+
+
+def test_a_shop_without_searches_starts_from_its_titles(shop, tmp_path):
+    items = [(f"i{number}", f"title number {number}", "A/x" if number % 2 else "B/y", None, True, False) for number in range(400)] + [("n", "", "A/x", None, True, False)]
+    fill(shop.shop_dsn, items, [purchase("ann", "i1", "2017-03-10")])
+    found = labels.build(shop, "2017-03-10", tmp_path)
+    assert found["searches"] == 0 and found["rows"]["train"] > 280 and found["rows"]["valid"] > 20 and found["rows"]["test"] > 20
+    assert sum(found["rows"].values()) == 400 and found["categories"] == 2

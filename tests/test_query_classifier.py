@@ -12,6 +12,7 @@ from ecomrec import evaluation, gates, labels, query_classifier
 from ecomrec.errors import AuditFailed, InputError, SettingsError
 from ecomrec.models import encoder_classifier, ngram_classifier
 from ecomrec.settings import Settings
+from tests import tiny
 
 WORDS = {"Dairy/Milk": ["milk", "whole", "skimmed", "oat"], "Bakery/Bread": ["bread", "rye", "toast", "bun"], "Home/Soap": ["soap", "wash", "shower", "gel"]}
 STRANGE = ["", "x", "milk" * 2500, "🥛", "\x00\x1b[31m\ud800", " \t\n"]
@@ -20,17 +21,11 @@ STRANGE = ["", "x", "milk" * 2500, "🥛", "\x00\x1b[31m\ud800", " \t\n"]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """`(settings, dataset, folder, trained, compressed, evaluated)` of one run with two layers of 32 units."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
     home = tmp_path_factory.mktemp("classifier")
     encoder, dataset, folder = home / "encoder", home / "dataset", home / "model"
-    for path in (encoder, dataset, folder):
+    for path in (dataset, folder):
         path.mkdir()
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), *(word for words in WORDS.values() for word in words)]
-    (encoder / "vocab.txt").write_text("\n".join(vocabulary))
-    BertTokenizerFast(vocab=str(encoder / "vocab.txt")).save_pretrained(encoder)
-    BertModel(BertConfig(vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)).save_pretrained(encoder)
+    tiny.encoder(encoder, [word for words in WORDS.values() for word in words] + ["bishop", "parliament", "comet"])
     source, rows = random.Random(1), {}
     for split, number in (("train", 600), ("valid", 100), ("test", 150)):
         for _ in range(number):
@@ -77,6 +72,28 @@ def test_the_evaluation_has_one_row_per_query_and_says_that_searches_are_simulat
     assert np.average(table["candidate"].to_numpy(), weights=table["weight"].to_numpy()) == pytest.approx(evaluated["models"]["candidate"]["clean"]["top1"], abs=1e-5)
     assert "SIMULATED" in evaluated["note"] and json.loads((folder / "evaluation.json").read_text()) == evaluated
     assert set(evaluated["models"]["candidate"]["typo"]) == {"top1", "top3", "macro_f1", "ece"}
+
+
+def test_what_is_not_of_the_shop_is_unknown_and_known_queries_are_not(made):
+    model = encoder_classifier.load(made[2], 1)
+    found = model.answer(["oat milk", "rye bread", "shower gel"])
+    assert [answer.category for answer in found] == ["Dairy/Milk", "Bakery/Bread", "Home/Soap"]
+    assert all(0.5 <= answer.probability <= 1 for answer in found)
+    assert made[-1]["answers"]["unknown_share"] < 0.1 and made[-1]["answers"]["precision"] > 0.9
+    assert made[-1]["answers"]["unknown_auroc"] > 0.8
+
+
+def test_every_switch_of_the_recipe_trains(made, tmp_path):
+    settings, dataset, *_ = made
+    rules = labels.recipe()
+    rules["train"].update(samples=192, batch=32, loss="bce", fgm=0.5, lora_rank=2, layer_decay=0.8, checks=1, precision="float32")
+    rules["augment"].update(typos=0.2, drop=0.2, swap=0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(labels, "recipe", lambda: rules)
+        assert query_classifier.train(settings, dataset, tmp_path)["steps"] >= 6
+        query_classifier.compress(settings, dataset, tmp_path)
+    names, chances = encoder_classifier.load(tmp_path, 1).predict(["oat milk"])
+    assert names[0] and 0 < chances[0, 0] < 1
 
 
 @pytest.mark.parametrize("kind", ["candidate", "baseline"])

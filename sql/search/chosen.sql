@@ -1,0 +1,7 @@
+-- What people chose after each head query, older choices counting less: 1 clicked, 2 put in the cart, 3 bought.
+SELECT h.query, o.item_id, sum((CASE WHEN purchased THEN 3 WHEN carted THEN 2 ELSE 1 END)
+                               * power(2, -(%(day)s::date - o.event_day) / %(half_life)s::double precision)) AS weight
+FROM head h
+JOIN core.search_outcomes o ON core.normal_query(o.query) = h.query AND o.event_day BETWEEN %(first_day)s AND %(day)s
+GROUP BY h.query, o.item_id
+ORDER BY h.query COLLATE "C", o.item_id COLLATE "C"

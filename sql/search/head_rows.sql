@@ -1,0 +1,1 @@
+SELECT query, searches, score FROM head ORDER BY query COLLATE "C"

@@ -1,0 +1,1 @@
+SELECT suggestion FROM analytics.suggest(%(typed)s)

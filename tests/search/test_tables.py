@@ -1,0 +1,207 @@
+"""The search tables of a publication, from rows in core to what a shopper is answered; on a real PostgreSQL, with real small models."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+from ecomrec import profiles, publication, retriever
+from ecomrec.database import connect
+from ecomrec.errors import AuditFailed, InputError
+from ecomrec.models import ngram_classifier
+from ecomrec.queries import normalise
+from ecomrec.search import embeddings, tables
+from ecomrec.settings import Settings
+from tests import tiny
+from tests.shopdata import fill, purchase, rows
+
+DAY = "2017-03-10"
+ITEMS = [("s1", "red sofa", "Home/Sofas", "Acme", True, False), ("s2", "blue sofa", "Home/Sofas", None, True, False), ("s3", "old sofa", "Home/Sofas", None, False, False),
+         ("m1", "milk", "Dairy/Milk", "Own", True, False), ("m2", "oat milk", "Dairy/Milk", None, True, False), ("x1", "gone", "Home/Sofas", None, True, True)]
+# (query, item, people, bought)
+SEARCHES = [("Sofa", "s1", 6, True), ("sofa  ", "s2", 3, False), ("couch", "s1", 6, True), ("milk", "m1", 30, True), ("mlik", "m1", 5, False),
+            ("oat milk", "m2", 5, False), ("secret wish", "s1", 1, True), ("ann@example.org", "s1", 9, True), ("call 0123456789", "s1", 9, True), ("nasty sofa", "s2", 7, True)]
+STRANGE = ["", " ", "x", "z" * 10000, "🛋️", "ｓｏｆａ", "沙发 sofa", "<script>", "'; DROP TABLE recs.query_results; --", "\x07sofa", "sofa\t\n couch", "İstanbul", "e\u0301clair",
+           "a\u00a0b", "%_\\"]
+
+
+@pytest.fixture(scope="module")
+def sealed(tmp_path_factory):
+    """A folder with a real n-gram classifier, a real (untrained) encoder and BM25."""
+    folder = tmp_path_factory.mktemp("models")
+    encoder = tiny.encoder(folder / "encoder", ["sofa", "couch", "milk", "oat", "red", "blue", "home", "dairy", "old"])
+    queries = ["sofa", "couch", "red sofa", "milk", "oat milk", "mlik"] * 3
+    ngram_classifier.fit(queries, (["Home/Sofas"] * 3 + ["Dairy/Milk"] * 3) * 3, np.ones(18), 500, 1).save(folder / "classifier", day=DAY)
+    retriever._baselines(folder, {"text": {"max_tokens": 16}, "fusion": {"depth": 50}}, Settings(_env_file=None, encoder=str(encoder)), DAY)
+    return folder
+
+
+@pytest.fixture
+def filled(shop, sealed, monkeypatch):
+    """A shop with a day of searches and both champions."""
+    settings = shop.model_copy(update={"threads": 1})
+    fill(settings.shop_dsn, ITEMS, [purchase("ann", "s1", DAY)])
+    number = 0
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE core.search_outcomes_201703 PARTITION OF core.search_outcomes FOR VALUES FROM ('2017-03-01') TO ('2017-04-01')")
+        for query, item, people, bought in SEARCHES:
+            for person in range(people):
+                number += 1
+                cursor.execute("INSERT INTO core.events (event_day, event_id, event_time, user_id, event_type, query) VALUES (%s, %s, %s, %s, 'search', %s)",
+                               (DAY, f"q{number}", f"{DAY} 10:00+00", f"u{person}", query))
+                cursor.execute("INSERT INTO core.search_outcomes VALUES (%s, %s, %s, %s, '', %s, %s, %s, 5, true, false, %s, 1, 1, false)",
+                               (DAY, f"q{number}", item, f"u{person}", f"{DAY} 10:00+00", f"{DAY} 10:00+00", query, bought))
+        cursor.execute("INSERT INTO ops.banned_terms (term, reason) VALUES ('Nasty', 'test')")
+    models = {"query_classifier": {"version": "1", "uri": str(sealed / "classifier"), "kind": ngram_classifier.KIND},
+              "retriever": {"version": "1", "uri": str(sealed / "baselines" / "zero_shot"), "kind": "retriever"}}
+    # The registry itself has tests of its own; here the models are the sealed folders.
+    for module in (tables, embeddings):
+        monkeypatch.setattr(module, "champion", lambda settings, family: models[family])
+    return settings, models
+
+
+def published(settings, key="run-1"):
+    plan = publication.open_publication(settings, key, DAY, "recommender/1 (test)")
+    number = plan["publication_id"]
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {publication.partition('user_recommendations', number)} VALUES (%s, 0, 'ann', '{{s1}}', '{{1}}', '{{popular}}', '{{\"\"}}', 'v')", (number,))
+    profiles.build(settings, number, DAY)
+    embeddings.embed(settings)
+    built = tables.build(settings, number, DAY)
+    publication.go_live(settings, number, publication.audit(settings, number, DAY))
+    return number, built
+
+
+def test_head_queries_get_category_results_and_relations(filled):
+    settings, _ = filled
+    _, built = published(settings)
+    heads = [query for (query,) in rows(settings.shop_dsn, "SELECT query FROM analytics.query_categories ORDER BY 1")]
+    assert heads == ["couch", "milk", "mlik", "nasty sofa", "oat milk", "sofa"] and built["head"] == 6
+    found = dict(rows(settings.shop_dsn, "SELECT query, category FROM analytics.query_categories"))
+    assert found["couch"] == "Home/Sofas" and found["milk"] == "Dairy/Milk"
+    results = rows(settings.shop_dsn, "SELECT query, item_id FROM analytics.query_results ORDER BY query, rank")
+    assert {item for _, item in results} <= {"s1", "s2", "m1", "m2"}  # in stock, not deleted
+    assert next(item for query, item in results if query == "couch") == "s1"  # what people chose comes first
+    related = rows(settings.shop_dsn, "SELECT related, reason FROM analytics.related_queries WHERE query = 'couch' ORDER BY rank")
+    assert "sofa" in [name for name, _ in related] and all(name not in ("couch", "nasty sofa") for name, _ in related)
+
+
+def test_suggestions_complete_correct_and_keep_silent(filled):
+    settings, _ = filled
+    published(settings)
+    expected = {"so": ("sofa", "typed"), "SO": ("sofa", "typed"), " mi": ("milk", "typed"), "mlik": ("milk", "corrected"), "milc": ("milk", "corrected"), "sofs": ("sofa", "corrected"),
+                "soffa": ("sofa", "corrected"), "coch": ("couch", "corrected"), "mi lk": ("milk", "corrected"), "secr": None, "ann": None, "nas": None, "call": None}
+    found = {typed: rows(settings.shop_dsn, "SELECT suggestion, source FROM analytics.suggest(%s)", typed) for typed in expected}
+    assert {typed: answer[0] if answer else None for typed, answer in found.items()} == expected
+    assert rows(settings.shop_dsn, "SELECT * FROM analytics.query_suggestions WHERE query = 'mlik'") == []
+
+
+def test_a_users_own_queries_come_first_only_for_that_user(filled):
+    settings, _ = filled
+    published(settings)
+    assert rows(settings.shop_dsn, "SELECT suggestion, source FROM analytics.suggest('se', 5, 'u0')") == [("secret wish", "yours")]
+    assert rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest('se', 5, 'u4')") == []
+
+
+def test_any_text_is_taken_and_sql_spells_as_python_does(filled):
+    settings, _ = filled
+    published(settings)
+    for typed in STRANGE:
+        assert rows(settings.shop_dsn, "SELECT core.normal_query(%s)", typed) == [(normalise(typed),)], repr(typed)
+        assert isinstance(rows(settings.shop_dsn, "SELECT * FROM analytics.suggest(%s)", typed), list)
+        assert isinstance(rows(settings.shop_dsn, "SELECT * FROM analytics.search_products(%s::text)", typed), list)
+
+
+def test_products_are_found_by_vector_and_by_words(filled):
+    settings, _ = filled
+    published(settings)
+    near = rows(settings.shop_dsn, "SELECT item_id, score FROM analytics.search_products((SELECT embedding FROM core.items WHERE item_id = 'm2'), 2)")
+    assert near[0][0] == "m2" and near[0][1] == pytest.approx(1, abs=2e-3) and len(near) == 2
+    assert [item for item, in rows(settings.shop_dsn, "SELECT item_id FROM analytics.search_products('blue sofa'::text)")] == ["s2"]
+    assert rows(settings.shop_dsn, "SELECT item_id FROM analytics.search_products('couch'::text)")[0] == ("s1",)
+
+
+def test_only_changed_products_are_embedded_again(filled):
+    settings, models = filled
+    assert embeddings.embed(settings)["embedded"] == 5  # all but the deleted one
+    assert embeddings.embed(settings)["embedded"] == 0
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET price = 9, in_stock = false WHERE item_id = 's1'; UPDATE core.items SET title = 'green sofa' WHERE item_id = 's2'")
+    assert embeddings.embed(settings)["embedded"] == 1
+    models["retriever"] = {**models["retriever"], "version": "2"}
+    assert embeddings.embed(settings)["embedded"] == 5
+    assert rows(settings.shop_dsn, "SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%%hnsw%%' AND tablename = 'items'") == [(1,)]
+
+
+def test_vectors_come_back_as_they_were_written(filled):
+    settings, _ = filled
+    embeddings.embed(settings)
+    with connect(settings.shop_dsn) as connection:
+        found = embeddings.read_vectors(connection)
+    texts = rows(settings.shop_dsn, "SELECT embedding::text FROM core.items WHERE NOT deleted AND in_stock ORDER BY item_id")
+    assert np.allclose(found, [json.loads(text) for text, in texts], atol=1e-5) and np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-4)
+
+
+def test_a_second_build_gives_the_same_rows(filled):
+    settings, _ = filled
+    number, _ = published(settings)
+    everything = [f"SELECT * FROM recs.{table} ORDER BY 1, 2" for table in tables.TABLES]
+    before = [rows(settings.shop_dsn, statement) for statement in everything]
+    tables.build(settings, number, DAY)
+    assert [rows(settings.shop_dsn, statement) for statement in everything] == before and all(before)
+
+
+def test_without_champions_the_rest_is_published(filled):
+    settings, models = filled
+    models.update(query_classifier=None, retriever=None)
+    _, built = published(settings)
+    assert built["query_suggestions"] > 0 and "query_results" not in built
+    assert rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest('mil')") == [("milk",)]
+
+
+def test_bm25_alone_serves_too(filled, sealed):
+    settings, models = filled
+    models["retriever"] = {"version": "1", "uri": str(sealed / "baselines" / "bm25"), "kind": "retriever"}
+    published(settings)
+    assert rows(settings.shop_dsn, "SELECT item_id FROM analytics.query_results WHERE query = 'milk' AND rank = 1") == [("m1",)]
+    assert rows(settings.shop_dsn, "SELECT count(*) FROM core.items WHERE embedding IS NOT NULL") == [(0,)]
+
+
+def test_a_product_that_sold_out_meanwhile_stops_the_publication(filled):
+    settings, _ = filled
+    plan = publication.open_publication(settings, "bad", DAY, "v")
+    embeddings.embed(settings)
+    tables.build(settings, plan["publication_id"], DAY)
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET in_stock = false WHERE item_id = 's1'")
+    with pytest.raises(AuditFailed, match="unavailable_results"):
+        publication.audit(settings, plan["publication_id"], DAY)
+
+
+def test_one_lookup_takes_less_than_two_milliseconds(filled):
+    settings, _ = filled
+    published(settings)
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        taken = []
+        for _ in range(200):
+            began = time.perf_counter()
+            cursor.execute("SELECT * FROM analytics.suggest('so')")
+            cursor.fetchall()
+            taken.append(time.perf_counter() - began)
+    assert np.median(taken) < 0.002
+
+
+def test_one_query_is_answered_at_the_command_line(filled, monkeypatch):
+    from ecomrec.search import ask
+
+    settings, models = filled
+    monkeypatch.setattr(ask, "champion", lambda settings, family: models[family])
+    published(settings)
+    found = ask.ask(settings, "Couch", 3)
+    assert (found["category"], found["by"], found["products"][0]["item_id"], found["suggestions"]) == ("Home/Sofas", "published results", "s1", ["couch"])
+    assert ask.ask(settings, "blue sofa", 3)["by"] == "meaning"
+    models.update(query_classifier=None, retriever=None)
+    assert ask.ask(settings, "blue sofa", 3)["products"][0]["item_id"] == "s2"
+    with pytest.raises(InputError, match="empty"):
+        ask.ask(settings, " \x00", 3)

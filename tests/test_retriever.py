@@ -1,0 +1,105 @@
+"""The retriever on a toy shop: it learns which product a query means, is exported with parity, fused and evaluated."""
+
+import json
+import random
+from datetime import date
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ecomrec import retriever
+from ecomrec.errors import InputError
+from ecomrec.search import hybrid, pairs
+from ecomrec.search.lexical import Lexical
+from ecomrec.settings import Settings
+from tests import tiny
+
+# Shoppers say words that the titles lack: only what was clicked tells that a couch is a sofa.
+SAID = {"sofa": "couch", "tin": "can", "jumper": "sweater", "torch": "flashlight"}
+COLOURS = ["red", "blue", "green", "black", "white"]
+STRANGE = ["", " ", "x", "<b>couch</b>", "'; DROP TABLE core.items; --", "🛋️", "ｃｏｕｃｈ", "couch " * 3000, "\x00\x07", "沙发 couch"]
+
+
+def tables() -> tuple[pa.Table, pa.Table, pa.Table]:
+    items = [(f"{kind}-{colour}", f"{colour} {kind}", "Acme" if place % 2 else "", f"Shop/{kind}", "", "{}", True)
+             for kind in SAID for place, colour in enumerate(COLOURS)]
+    items.append(("nameless", "", "", "Shop/sofa", "", '{"kind": "sofa"}', True))
+    source, rows = random.Random(1), []
+    for day in [date(2026, 3, number) for number in range(1, 32)]:
+        for _ in range(20):
+            kind, colour = source.choice(list(SAID)), source.choice(COLOURS)
+            rows.append((day, f"{colour} {SAID[kind]}", f"{kind}-{colour}", source.choice([1, 2, 3]), 2.0, 1))
+    names = ("item_id", "title", "brand", "category", "description", "attributes", "in_stock")
+    shop = pa.table({name: [row[place] for row in items] for place, name in enumerate(names)})
+    found = pa.table({name: [row[place] for row in rows] for place, name in enumerate(("day", "query", "item_id", "grade", "weight", "count"))})
+    return shop, found, pa.table({"query": ["red couch"], "item_id": ["tin-red"]})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    home = tmp_path_factory.mktemp("retriever")
+    encoder = tiny.encoder(home / "encoder", [*SAID, *SAID.values(), *COLOURS, "shop"])
+    settings = Settings(_env_file=None, home=home, encoder=str(encoder), threads=2)
+    dataset, folder = home / "dataset", home / "model"
+    folder.mkdir()
+    meta = pairs.write(settings, "2026-03-31", *tables(), dataset)
+    rules = pairs.recipe()
+    rules["train"].update(pairs=1600, batch=32, frozen_layers=0, learning_rate=3e-3, dropout=0.0, soup=1.0, precision="float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retriever, "recipe", lambda: rules)
+        trained = retriever.train(settings, dataset, folder)
+        compressed = retriever.compress(settings, dataset, folder)
+        evaluated = retriever.evaluate(settings, dataset, folder)
+        assert retriever.compress(settings, dataset, folder) == compressed  # a second try finds the work done
+    return settings, dataset, folder, meta, trained, compressed, evaluated
+
+
+def test_it_learns_words_that_no_title_has(made):
+    *_, meta, trained, compressed, evaluated = made
+    assert meta["products"] == 21 and meta["pairs"]["test"] > 0 and trained["from_searches"] == 400
+    assert evaluated["models"]["candidate"] > 0.9 > 0.75 > evaluated["models"]["bm25"]
+    assert evaluated["models"]["candidate"] > evaluated["models"]["zero_shot"]
+    assert compressed["fp32"]["cosine"] > 0.9999 and str(compressed["fusion_weight"]) in compressed["valid_ndcg10"]
+
+
+def test_the_evaluation_has_a_row_per_query_for_the_gates(made):
+    _, _, folder, *_, evaluated = made
+    table = pq.read_table(folder / "evaluation.parquet")
+    assert table.column_names == ["unit", "weight", "candidate", "bm25", "zero_shot"] and len(table) == evaluated["queries"]
+    assert json.loads((folder / "evaluation.json").read_text()) == evaluated
+
+
+@pytest.mark.parametrize("which", ["", "baselines/bm25", "baselines/zero_shot"])
+def test_any_text_gets_an_answer(made, which):
+    _, dataset, folder, *_ = made
+    shop = pairs.products(pq.read_table(dataset / "items.parquet"))
+    model = hybrid.load(folder / which)
+    vectors = model.encode(shop.texts) if model.encoder else None
+    rows, scores = model.search(STRANGE, vectors, Lexical(shop.texts), shop.texts, 5)
+    assert rows.shape == (len(STRANGE), 5) and np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1.0001).all()
+    assert (rows[0] == -1).all() and (rows[1] == -1).all()
+    assert all(len(set(found[found >= 0])) == (found >= 0).sum() for found in rows)
+
+
+def test_without_searches_queries_are_made_from_titles(made, tmp_path):
+    settings, *_ = made
+    shop, found, shown = tables()
+    meta = pairs.write(settings, "2026-03-31", shop, found.slice(0, 0), shown.slice(0, 0), tmp_path / "dataset")
+    assert meta["pairs"] == {"train": 0, "valid": 0, "test": 0}
+    rules = pairs.recipe()
+    rules["train"].update(pairs=128, batch=32, frozen_layers=0, precision="float32")
+    (tmp_path / "model").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retriever, "recipe", lambda: rules)
+        assert retriever.train(settings, tmp_path / "dataset", tmp_path / "model")["from_searches"] == 0
+        assert retriever.compress(settings, tmp_path / "dataset", tmp_path / "model")["fusion_weight"] == rules["fusion"]["weight"]
+        with pytest.raises(InputError, match="no search of the test days"):
+            retriever.evaluate(settings, tmp_path / "dataset", tmp_path / "model")
+
+
+def test_no_product_is_said(made, tmp_path):
+    shop, found, shown = tables()
+    with pytest.raises(InputError, match="no product"):
+        pairs.write(made[0], "2026-03-31", shop.slice(0, 0), found, shown, tmp_path)

@@ -205,6 +205,16 @@ def test_snapshots_and_deltas_make_the_catalogue_and_its_history(shop):
     assert rows(shop.shop_dsn, "SELECT item_id, price, deleted FROM core.items ORDER BY 1") == [("a", 1.0, False), ("b", 2.0, False), ("c", 1.0, True)]
 
 
+def test_history_tells_all_that_the_catalogue_said_on_a_day(shop):
+    first = product("a", description="soft", currency="EUR", image_url="a.jpg", attributes={"colour": "red"})
+    deliver(shop, [first], "2017-03-01", "catalog", "snapshot-000.jsonl.gz")
+    deliver(shop, [{**first, "description": "softer", "attributes": {"colour": "blue"}}], "2017-03-03", "catalog", "delta-000.jsonl.gz")
+    ingest.load_catalog_history(shop, "2017-03-01", "2017-03-03", echo=lambda line: None)
+    found = {day: rows(shop.shop_dsn, "SELECT description, currency, image_url, attributes FROM core.items_on(%s)", day)
+             for day in ("2017-03-02", "2017-03-03")}
+    assert found == {"2017-03-02": [("soft", "EUR", "a.jpg", {"colour": "red"})], "2017-03-03": [("softer", "EUR", "a.jpg", {"colour": "blue"})]}
+
+
 def test_a_bad_catalogue_leaves_the_old_one(shop):
     deliver(shop, [product("a")], DAY, "catalog", "snapshot-000.jsonl.gz")
     ingest.load_catalog(shop, DAY)

@@ -14,12 +14,13 @@ ANALYZE said;
 CREATE TEMPORARY TABLE touched ON COMMIT DROP AS
 SELECT item_id FROM said UNION SELECT item_id FROM core.item_history WHERE valid_from = %(day)s;
 DELETE FROM core.item_history WHERE valid_from = %(day)s;
-INSERT INTO core.item_history (item_id, valid_from, title, category, brand, price, in_stock, deleted)
-SELECT s.item_id, %(day)s, s.title, s.category, s.brand, s.price, s.in_stock, s.deleted
+INSERT INTO core.item_history (item_id, valid_from, title, description, category, brand, price, currency, image_url, attributes, in_stock, deleted, updated_at)
+SELECT s.item_id, %(day)s, s.title, s.description, s.category, s.brand, s.price, s.currency, s.image_url, s.attributes, s.in_stock, s.deleted, s.updated_at
 FROM said s
 LEFT JOIN LATERAL (SELECT h.* FROM core.item_history h WHERE h.item_id = s.item_id AND h.valid_from < %(day)s ORDER BY h.valid_from DESC LIMIT 1) AS before ON true
-WHERE (before.title, before.category, before.brand, before.price, before.in_stock, before.deleted)
-      IS DISTINCT FROM (s.title, s.category, s.brand, s.price, s.in_stock, s.deleted);
+WHERE (before.title, before.description, before.category, before.brand, before.price, before.currency, before.image_url, before.attributes,
+       before.in_stock, before.deleted)
+      IS DISTINCT FROM (s.title, s.description, s.category, s.brand, s.price, s.currency, s.image_url, s.attributes, s.in_stock, s.deleted);
 UPDATE core.item_history h SET valid_to = chain.next_from
 FROM (SELECT item_id, valid_from, lead(valid_from) OVER (PARTITION BY item_id ORDER BY valid_from) AS next_from
       FROM core.item_history WHERE item_id IN (SELECT item_id FROM touched)) AS chain

@@ -6,13 +6,6 @@ FROM core.items i WHERE i.item_id = h.item_id AND h.valid_to IS NULL;
 COMMENT ON COLUMN core.item_history.deleted  IS 'No longer in the catalogue: left out of a snapshot, or said so by the shop';
 COMMENT ON COLUMN core.item_history.in_stock IS 'False: in the catalogue, but cannot be bought now. Not the same as deleted';
 
-CREATE TABLE core.catalog_days (
-    day   date PRIMARY KEY,
-    whole boolean NOT NULL
-);
-COMMENT ON TABLE core.catalog_days IS 'Days whose catalogue is loaded';
-COMMENT ON COLUMN core.catalog_days.whole IS 'True for a snapshot: what it left out was not in the catalogue on that day';
-
 -- The catalogue on a day. The first catalogue that was ever loaded also speaks for the days before it: nothing else does, and
 -- a shop that starts with a year of logs and today's catalogue could not train otherwise.
 CREATE FUNCTION core.items_on(day date)

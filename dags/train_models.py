@@ -1,11 +1,10 @@
 """Trains each model family on the days up to and including `day`, and promotes only what is proven better.
 
-Per family: **dataset** (split by time) → **train** → **compress** (ONNX, INT8) → **evaluate** (candidate and baselines
-on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → **promote**. The champion is
-measured on the same days too. When the gates refuse the candidate, the best baseline that is no worse than the champion
-takes its place, else it stays; the log says so. Every version, its
-figures and its verdict are in MLflow and `ops.gate_results`. **Emits** the asset `champion`, partition = day, which
-starts `publish_recommendations`.
+Per family: **dataset** (split by time) → **train** → **compress** (ONNX, INT8) → **evaluate** (candidate, champion and
+baselines on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → **promote**. When the gates
+refuse the candidate, the best baseline that is no worse than the champion takes its place, else the champion stays; the log
+says so. Every version, its figures and its verdict are in MLflow and `ops.gate_results`. When the last family has ended,
+**announce** emits the asset `champion`, partition = day, which starts `publish_recommendations`.
 
 **Run again**: a task that was killed starts its stage over and gives the same result (fixed seed).
 **When red**: the champion is what it was before.
@@ -27,13 +26,19 @@ GPU = {"queue": "gpu", "pool": "gpu"}
                                title="Model families", description="Families to train; the others keep their champion.")},
      **DAG_DEFAULTS)
 def train_models():
-    for family in FAMILIES:
-        train_family.override(group_id=family)(family)
+    # Families end at different times; what is published from all of them is asked for once, when the last has ended well.
+    @task(outlets=[CHAMPION], trigger_rule="none_failed_min_one_success")
+    def announce(**context) -> dict:
+        promoted = {family: context["ti"].xcom_pull(task_ids=f"{family}.promote") for family in FAMILIES}
+        emit(context, CHAMPION, day_of(context), {family: found["version"] for family, found in promoted.items() if found})
+        return {}
+
+    [train_family.override(group_id=family)(family) for family in FAMILIES] >> announce()
 
 
 @task_group
 def train_family(family: str):
-    @task.short_circuit(ignore_downstream_trigger_rules=True)
+    @task.short_circuit(ignore_downstream_trigger_rules=False)  # `announce` waits for the families that are wanted
     def wanted(params=None) -> bool:
         return family in params["families"]
 
@@ -67,14 +72,11 @@ def train_family(family: str):
 
         return judge(settings(), run_id, family)
 
-    @task(outlets=[CHAMPION] if family == "recommender" else [])  # only its lists are published from a champion so far
-    def promote(decision: dict, **context) -> dict:
+    @task
+    def promote(decision: dict, run_id=None) -> dict:
         from ecomrec.training import promote
 
-        promoted = promote(settings(), context["run_id"], family, decision)
-        if family == "recommender":
-            emit(context, CHAMPION, day_of(context), promoted)
-        return promoted
+        return promote(settings(), run_id, family, decision)
 
     decision = judge()
     wanted() >> dataset() >> train() >> compress() >> evaluate() >> decision

@@ -76,8 +76,8 @@ def test_house_rules(parsed, name):
 def test_assets_chain_the_day(parsed):
     outlets = {dag: {asset for task in found["tasks"].values() for asset in task["outlets"]} for dag, found in parsed["dags"].items()}
     assert outlets == {"ingest_catalog": {"catalog"}, "ingest_events": {"events"}, "load_history": {"catalog", "events"},
-                       "train_models": {"champion"}, "publish_recommendations": {"recommendations"}, "rollback": {"champion"}, "erase_user": set(),
-                       "housekeeping": set()}
+                       "train_models": {"champion"}, "publish_recommendations": {"recommendations"}, "refresh_catalog": {"recommendations"},
+                       "rollback": {"champion"}, "erase_user": set(), "housekeeping": set()}
 
 
 def test_heavy_work_goes_to_the_gpu_queue(parsed):

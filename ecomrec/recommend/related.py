@@ -1,4 +1,8 @@
-"""Tables that belong to no user: what is alike, what is bought together, what is popular. For pages of a product, a basket, a stranger."""
+"""Tables that belong to no user: what is alike, what is bought together, what is popular. For pages of a product, a basket, a stranger.
+
+What is alike or bought together is kept in stock or not, and the views show what can be had: a product that goes out of stock
+changes neither table.
+"""
 
 import time
 from datetime import date, timedelta
@@ -17,7 +21,7 @@ from ecomrec.recommend.topn import top
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
-LENGTH = 20          # related items kept per item
+LENGTH = 30          # related items kept per item
 TOGETHER_DAYS = 91   # days of baskets that "bought together" counts
 SUPPORT = 3          # baskets that must hold both
 LARGEST = 100        # items of a basket; a larger one (a reseller's) says little about what goes together
@@ -42,21 +46,20 @@ def build(settings: Settings, plan: dict, model_uri: str) -> dict:
 
 
 def similar(catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
-    """The available items whose text is most alike, int32 [I, LENGTH], and the cosines; none for a model without item vectors."""
+    """The items whose text is most alike, int32 [I, LENGTH], and the cosines; none for a model without item vectors."""
     items, scores = np.full((len(catalogue), LENGTH), -1, dtype=np.int32), np.full((len(catalogue), LENGTH), -np.inf, dtype=np.float32)
     if catalogue.vectors is None:
         return items, scores
     for first in range(0, len(catalogue), ROWS):
         rows = np.arange(first, min(first + ROWS, len(catalogue)))
         cosine = catalogue.vectors[rows] @ catalogue.vectors.T
-        cosine[:, ~catalogue.available] = -np.inf
         cosine[np.arange(len(rows)), rows] = -np.inf
         items[rows], scores[rows] = top(cosine, LENGTH)
     return items, scores
 
 
 def together(connection, day: str, catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
-    """The available items most often in the same basket (a user's day), int32 [I, LENGTH], by baskets with both / sqrt(baskets with either one's product).
+    """The items most often in the same basket (a user's day), int32 [I, LENGTH], by baskets with both / sqrt(baskets with either one's product).
 
     One day at a time: memory holds the pairs that ever occur, not the baskets.
     """
@@ -74,7 +77,7 @@ def together(connection, day: str, catalogue: catalogues.Catalogue) -> tuple[np.
         both = both + baskets.T @ baskets
     alone = both.diagonal()
     both = both.tocoo()
-    keep = (both.row != both.col) & (both.data >= SUPPORT) & catalogue.available[both.col]
+    keep = (both.row != both.col) & (both.data >= SUPPORT)
     row, column = both.row[keep], both.col[keep]
     strength = both.data[keep] / np.sqrt(alone[row] * alone[column])
     items, scores = np.full((size, LENGTH), -1, dtype=np.int32), np.full((size, LENGTH), -np.inf, dtype=np.float32)

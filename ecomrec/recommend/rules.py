@@ -3,6 +3,7 @@
 `ecomrec/recipes/recommend.toml` is the default and documents every key. ECOMREC_RULES names the shop's own.
 """
 
+import hashlib
 import tomllib
 from datetime import date
 from pathlib import Path
@@ -181,6 +182,12 @@ def load(settings: Settings) -> Rules:
                 raise SettingsError(f"{path}: rule {rule.name!r} pins place {rule.place}, but a list of {name} has "
                                     f"{rules.contexts[name].length or settings.list_length}", "lower `place`, or lengthen the list")
     return rules
+
+
+def digest(settings: Settings) -> str:
+    """Fingerprint of the rules in force and of the settings that change lists."""
+    text = load(settings).model_dump_json() + f"/{settings.list_length}/{settings.exclude_bought}/{settings.segment_field}/{settings.seed}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check(connection, rules: Rules) -> None:

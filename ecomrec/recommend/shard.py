@@ -42,6 +42,7 @@ def prepare(settings: Settings, plan: dict, model_uri: str) -> dict:
     model = load(fetch(settings, model_uri), settings.threads)
     with database.connect(settings.shop_dsn, application="ecomrec prepare") as connection:
         rules.check(connection, shop_rules)
+        database.execute(connection, "refresh/set_rules", {"publication_id": plan["publication_id"], "digest": rules.digest(settings)})
         return catalogues.snapshot(connection, settings, model, plan["publication_id"], plan["day"])
 
 
@@ -52,26 +53,33 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
         tombstones.shield(connection)
         shop = open_shop(connection, settings, plan, load(fetch(settings, model_uri), settings.threads))
         parameters = {**window(settings, plan["day"]), **shard, "field": settings.segment_field}
-        people = read(connection, parameters, shop.catalogue.ids)
-        known = what_rules_ask(connection, parameters, shop, people)
         for table in TABLES:
             database.execute(connection, "recommend/clear_shard", {"shard": shard["shard"]}, partition=partition(table, plan["publication_id"]))
-        for first in range(0, len(people), USERS):
-            last = min(first + USERS, len(people))
-            block, facts = people.slice(first, last), known.slice(first, last)
-            found, taken = choose(shop, block, facts)
-            scored = np.full(len(block), np.datetime64(plan["day"]))
-            write.copy_in(connection, partition("user_candidates", plan["publication_id"]),
-                          write.candidates_table(plan, shard["shard"], block.users, scored, facts.segments, found))
-            moved = write_lists(connection, plan, shard["shard"], shop, block, facts, found)
-            count(touched, shop, found, taken, moved)
+        users = write_users(connection, plan, shard["shard"], shop, parameters, touched)
         for table in TABLES:
             tombstones.purge(connection, partition(table, plan["publication_id"]))
         keys = {"publication_id": plan["publication_id"], "shard": shard["shard"]}
         database.execute(connection, "recommend/clear_counts", keys)
         database.execute(connection, "recommend/count", {**keys, "rules": list(touched), "lists": list(touched.values())})
     seconds = time.monotonic() - started
-    return {"shard": shard["shard"], "users": len(people), "seconds": round(seconds, 2), "users_per_s": round(len(people) / max(seconds, 1e-9), 1)}
+    return {"shard": shard["shard"], "users": users, "seconds": round(seconds, 2), "users_per_s": round(users / max(seconds, 1e-9), 1)}
+
+
+def write_users(connection, plan: dict, number: int, shop: Shop, parameters: dict, touched: dict[str, int] | None = None, **which) -> int:
+    """Candidates and lists of the users that `histories.read(…, **which)` finds, in shard `number`; adds to `touched`; returns the users."""
+    people = read(connection, parameters, shop.catalogue.ids, **which)
+    known = what_rules_ask(connection, parameters, shop, people)
+    for first in range(0, len(people), USERS):
+        last = min(first + USERS, len(people))
+        block, facts = people.slice(first, last), known.slice(first, last)
+        found, taken = choose(shop, block, facts)
+        scored = np.full(len(block), np.datetime64(plan["day"]))
+        write.copy_in(connection, partition("user_candidates", plan["publication_id"]),
+                      write.candidates_table(plan, number, block.users, scored, facts.segments, found))
+        moved = write_lists(connection, plan, number, shop, block, facts, found)
+        if touched is not None:
+            count(touched, shop, found, taken, moved)
+    return len(people)
 
 
 def open_shop(connection, settings: Settings, plan: dict, model) -> Shop:

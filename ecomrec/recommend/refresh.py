@@ -1,0 +1,95 @@
+"""A change of the catalogue on all lists, without a full run: a new publication that copies what the change does not touch.
+
+A user is touched when a product that is gone is among their candidates or on one of their lists; they are scored again from their
+history, as a full run would. Everybody else's rows are copied inside Postgres. A product that comes back, is new, or moved may
+belong on anybody's list: then everybody is scored again. Either way the lists are those of a full run (tests/test_refresh.py).
+"""
+
+import time
+
+import numpy as np
+
+from ecomrec import database, profiles
+from ecomrec.errors import AuditFailed, InputError
+from ecomrec.models.serving import load
+from ecomrec.privacy import tombstones
+from ecomrec.publication import audit, go_live, open_publication, partition, prune, window
+from ecomrec.recommend import catalogue as catalogues
+from ecomrec.recommend import rules
+from ecomrec.recommend.shard import TABLES, open_shop, score_shard, write_users
+from ecomrec.registry import fetch
+from ecomrec.settings import Settings
+
+
+def plan(settings: Settings, run_key: str, model_version: str, model_uri: str, items: list[str] | None = None, category: str | None = None,
+         since: str | None = None, dry_run: bool = False) -> dict:
+    """Opens the publication that follows the live one with the catalogue of now, and says what changed.
+
+    Only products that are named by `items`, `category` or `since` are looked at; without any, all of them. Returns the plan of
+    `open_publication` with `live`, `gone` (item ids), `other` (item ids) and `everyone`; with `dry_run` the publication is dropped again.
+    """
+    with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
+        found = database.query(connection, "refresh/live")
+    if not found:
+        raise InputError("nothing is live yet, so there is nothing to refresh", "run publish_recommendations first")
+    [live] = found
+    for name, mine, theirs in (("rules", rules.digest(settings), live["rules_digest"]), ("model", model_version, live["model_version"])):
+        if mine != theirs:
+            raise InputError(f"the {name} changed since publication {live['publication_id']}: a refresh would mix two", "run publish_recommendations, it takes the catalogue of now as well")
+    made = open_publication(settings, run_key, live["day"], live["model_version"])
+    with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
+        tables = {"fresh": partition("served_items", made["publication_id"]), "live": partition("served_items", live["publication_id"])}
+        catalogues.snapshot(connection, settings, load(fetch(settings, model_uri), settings.threads), made["publication_id"], live["day"])
+        database.execute(connection, "refresh/keep_unasked", {"items": items or None, "category": category or None, "since": since or None}, **tables)
+        database.execute(connection, "refresh/set_rules", {"publication_id": made["publication_id"], "digest": live["rules_digest"]})
+        changed = database.query(connection, "refresh/changed", **tables)
+        made["shards"] = database.query(connection, "refresh/shards", candidates=partition("user_candidates", live["publication_id"]))
+        if dry_run:
+            database.execute(connection, "publish/fail", {"publication_id": made["publication_id"], "audit": "{}"})
+    for shard, following in zip(made["shards"], made["shards"][1:], strict=False):
+        shard["next_user"] = following["first_user"]
+    return {**made, "live": live["publication_id"], "gone": [row["item_id"] for row in changed if row["gone"]],
+            "numbers": [row["live_number"] for row in changed if row["gone"]], "other": [row["item_id"] for row in changed if not row["gone"]],
+            "everyone": any(not row["gone"] for row in changed), "model_uri": model_uri}
+
+
+def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
+    """Writes the lists of a shard into the new publication; returns shard, users scored again, rows copied and seconds."""
+    started = time.monotonic()
+    if made["everyone"]:
+        done = score_shard(settings, made, shard, made["model_uri"])
+        return {"shard": shard["shard"], "scored": done["users"], "copied": 0, "seconds": done["seconds"]}
+    fresh, live = ({table: partition(table, number) for table in TABLES} for number in (made["publication_id"], made["live"]))
+    keys = {"publication_id": made["publication_id"], "live": made["live"], "shard": shard["shard"]}
+    with database.connect(settings.shop_dsn, application=f"ecomrec refresh {shard['shard']}") as connection:
+        tombstones.shield(connection)
+        for table in TABLES:
+            database.execute(connection, "recommend/clear_shard", keys, partition=fresh[table])
+        touched = [row["user_id"] for row in database.query(connection, "refresh/touched_users", {**keys, "numbers": made["numbers"], "items": made["gone"]},
+                                                            candidates=live["user_candidates"], lists=live["user_recommendations"])]
+        copied = 0
+        for name, table in (("refresh/copy_lists", "user_recommendations"), ("refresh/copy_candidates", "user_candidates")):
+            copied += database.execute(connection, name, {**keys, "users": touched}, fresh=fresh[table], live=live[table])
+        database.execute(connection, "recommend/clear_counts", keys)
+        database.execute(connection, "refresh/copy_counts", keys)
+        if touched:
+            shop = open_shop(connection, settings, made, load(fetch(settings, made["model_uri"]), settings.threads))
+            parameters = {**window(settings, made["day"]), **shard, "field": settings.segment_field, "users": touched}
+            write_users(connection, made, shard["shard"], shop, parameters, name="recommend/histories_of", users=np.array(touched))
+        for table in TABLES:
+            tombstones.purge(connection, fresh[table])
+    return {"shard": shard["shard"], "scored": len(touched), "copied": copied, "seconds": round(time.monotonic() - started, 2)}
+
+
+def publish(settings: Settings, made: dict, reason: str = "") -> dict:
+    """Profiles, audit and going live. Raises AuditFailed when another publication went live meanwhile: this one would take readers back."""
+    profiles.build(settings, made["publication_id"], made["day"])
+    found = {**audit(settings, made["publication_id"], made["day"]), "refresh_of": made["live"], "reason": reason, "gone": len(made["gone"]), "other": len(made["other"])}
+    with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
+        [live] = database.query(connection, "refresh/live")
+    if live["publication_id"] not in (made["live"], made["publication_id"]):
+        raise AuditFailed(f"publication {live['publication_id']} went live while this refresh was built from {made['live']}",
+                          "run the refresh again, it starts from what is live now")
+    live = go_live(settings, made["publication_id"], found)
+    prune(settings)
+    return live

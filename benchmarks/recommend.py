@@ -3,7 +3,7 @@
     python -m benchmarks.recommend [users] [items]
 
 The shop is synthetic (50 purchases a user, popularity falls with rank^-0.8) and so is the model: the real encoder, untrained, over
-real-sized tables. Speed does not depend on what the numbers are; quality is measured by the recommender's own benchmark.
+real-sized tables, without the item-item part of the blend. Speed does not depend on what the numbers are; quality is measured by the recommender's own benchmark.
 """
 
 import io
@@ -56,7 +56,10 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     """A sealed sequential model of the real size, untrained."""
     import torch
 
+    from scipy import sparse
+
     from ecomrec import compress
+    from ecomrec.models import Recency, itemitem
     from ecomrec.models.sequential import UserEncoder
 
     random = np.random.default_rng(seed)
@@ -70,7 +73,10 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
              bias=np.log(popularity), again=np.full(items, 2, dtype=np.float32), popularity=popularity)
     vectors = random.normal(size=(items, DIM)).astype(np.float32)
     np.save(folder / "item_vectors.npy", (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
-    (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 50, "half_life": 30.0, "repeat": 1.0, "scale": 20.0, "share": 0.3}))
+    (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 50, "half_life": 30.0, "repeat": 1.0, "scale": 20.0, "share": 0.3,
+                                                    "blend": 0.0, "readiness": 1.0, "trend": 0.0, "by_event": False}))
+    ids = np.array([f"i{n:06}" for n in range(items)])
+    itemitem.save(folder / "linear", itemitem.ItemItem(ids, sparse.csr_matrix((items, items), dtype=np.float32), Recency(30.0), popularity))
     artifact.write_manifest(folder, kind="sequential")
     return folder
 

@@ -33,7 +33,7 @@ EVENTS = [purchase(f"u{u}", item((u + 4 * n) % ITEMS), f"2017-03-{10 + n:02}") f
 
 def save_model(folder, vectors=True):
     """Popularity falls with the item's number: everyone's scores are 40, 39, …, 1."""
-    popularity.save(folder, np.array([item(n) for n in range(ITEMS)]), np.arange(ITEMS, 0, -1, dtype=np.float32))
+    popularity.save(folder, popularity.Popularity(np.array([item(n) for n in range(ITEMS)]), np.arange(ITEMS, 0, -1, dtype=np.float32)))
     if vectors:
         np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
     artifact.write_manifest(folder, kind="popularity")

@@ -55,7 +55,6 @@ at_most = 5
 def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     """A sealed sequential model of the real size, untrained."""
     import torch
-
     from scipy import sparse
 
     from ecomrec import compress

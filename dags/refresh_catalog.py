@@ -5,7 +5,7 @@
 without any of them everything that differs from what the live lists were made for is taken. `dry_run` only says what changed.
 
 **plan** compares the catalogues; **refresh** (one mapped task a shard) scores the users again whom the change touches and
-copies the others; **related** and **profiles** follow; **publish** audits and makes all tables live in one transaction, for
+copies the others; **related** and **search** are built anew; **publish** describes the users, audits and makes all tables live in one transaction, for
 the same day and by the same model. **Emits** `recommendations`. The lists are those of a full run. **When red**: what was
 live stays. It refuses when the rules or the champion changed: then `publish_recommendations` is the way.
 """
@@ -55,6 +55,12 @@ def refresh_catalog():
 
         return refresh_shard(settings(), made, shard)
 
+    @task(queue="gpu", pool="gpu")
+    def search(made: dict) -> dict:
+        from ecomrec.search import embeddings, tables
+
+        return {"embedded": embeddings.embed(settings()), **tables.build(settings(), made["publication_id"], made["day"])}
+
     @task(outlets=[RECOMMENDATIONS])
     def publish(made: dict, **context) -> dict:
         from ecomrec.recommend.refresh import publish
@@ -65,7 +71,8 @@ def refresh_catalog():
 
     made = plan()
     refreshed = refresh.partial(made=made).expand(shard=shards(made))
-    related(made) >> refreshed >> publish(made)
+    related(made) >> refreshed
+    [refreshed, search(made)] >> publish(made)
 
 
 refresh_catalog()

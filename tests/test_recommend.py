@@ -196,8 +196,7 @@ def test_a_short_list_is_filled_and_says_so(small, model):
 
 def test_new_products_are_drawn_with_a_logged_probability(small, model):
     with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
-        cursor.execute("INSERT INTO core.item_history (item_id, valid_from, title, category, in_stock, deleted) "
-                       "SELECT item_id, CASE WHEN item_id >= 'i30' THEN date '2017-03-15' ELSE date '2017-01-01' END, title, category, in_stock, deleted FROM core.items")
+        cursor.execute("UPDATE core.item_history SET valid_from = '2017-03-15' WHERE item_id >= 'i30'")
     run(small, model, PLAIN + "explore = 0.34\n")
     drawn = rows(small.shop_dsn, "SELECT user_id, rank, item_id, reason, propensity FROM analytics.user_lists WHERE propensity < 1 ORDER BY 1, 2")
     assert [(user, rank) for user, rank, *_ in drawn] == [(f"u{u}", rank) for u in range(8) for rank in (3, 6)]

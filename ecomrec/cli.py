@@ -229,7 +229,7 @@ def tune(
     trials: Annotated[int, typer.Option(min=1, help="Trials to add to the study. Each trains the recommender once.")] = 20,
     study: Annotated[str, typer.Option(help="Name of the study; empty: recommender-<day>. The same name goes on where it was left.")] = "",
 ) -> None:
-    """Search the recommender's hyper-parameters (the recipe's [search]) on validation; resumable, the study is in Postgres."""
+    """Search the recommender's hyper-parameters (the recipe's section `search`) on validation; resumable, the study is in Postgres."""
     import tempfile
 
     from ecomrec import dataset, tuning

@@ -44,7 +44,8 @@ def up(detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when 
             typer.echo("`ecomrec down` stops it.")
             return
         typer.echo("Press Ctrl-C to stop everything.")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job starts with SIGINT ignored
+            signal.signal(number, signal.default_int_handler)
         while supervisor.running(effective):
             time.sleep(1)
         raise EcomrecError(f"the stack has stopped: {supervisor.read_state(effective).get('error')}", "run the same command again")

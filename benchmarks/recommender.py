@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--peer-seconds", type=float, default=3600, help="training time that a transformer peer gets")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--cold", action="store_true", help="only the new items' part")
+    parser.add_argument("--times", action="store_true", help="report seconds too: the runs were alone on the machine and not cut short")
     parser.add_argument("--report", action="store_true")
     asked = parser.parse_args()
     for name in () if asked.report else asked.data:
@@ -50,10 +51,10 @@ def main() -> None:
         if dataset.load(folder).by_user:
             cold(settings, folder, asked.work / f"{name}.cold")
         for peer in PEERS if asked.peers and not asked.cold else ():
-            if not (asked.work / f"{name}.{peer}.npz").is_file():
+            if not finished(asked.work / f"{name}.{peer}.json"):
                 command = [asked.peers, str(Path(__file__).parent / "peers/run.py"), str(folder), peer, str(asked.work / f"{name}.{peer}"), "--seconds", str(asked.peer_seconds)]
                 subprocess.run(command, check=True)
-    print(write("recommender", COMMAND, report(asked.work)))
+    print(write("recommender", COMMAND, report(asked.work, asked.times)))
 
 
 def prepared(settings: Settings, name: str, work: Path) -> Path:
@@ -97,8 +98,12 @@ def cold(settings: Settings, folder: Path, out: Path) -> None:
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(result, indent=1, sort_keys=True))
 
 
-def report(work: Path) -> dict:
-    """Every case that has been measured."""
+def finished(file: Path) -> bool:
+    return file.is_file() and json.loads(file.read_text()).get("finished", False)
+
+
+def report(work: Path, times: bool) -> dict:
+    """Every case that has been measured; seconds only where the runs were alone on the machine and not cut short."""
     cases = {}
     for name in DATA:
         runs = [json.loads(path.read_text()) for path in sorted(work.glob(f"{name}.[0-9]*.json"))]
@@ -115,7 +120,7 @@ def report(work: Path) -> dict:
         held = held_out(data, dataset.TEST)
         for peer in PEERS:
             lists = work / f"{name}.{peer}.npz"
-            if lists.is_file():
+            if finished(lists.with_suffix(".json")):  # a peer that was stopped half-way is no opponent
                 found = np.load(lists)
                 ranked = np.full((len(held["users"]), K), -1, dtype=np.int64)
                 known = np.isin(held["users"], found["users"])
@@ -130,12 +135,13 @@ def report(work: Path) -> dict:
             cases[f"{name}.{part}.ndcg10"] = _over([run["evaluate"]["candidate_parts"][part][f"NDCG@{K}"] for run in runs])
         for metric in (f"Recall@{K}", f"MRR@{K}", f"MAP@{K}", f"coverage@{K}", f"gini@{K}", f"novelty@{K}", f"diversity@{K}"):
             cases[f"{name}.{metric.replace('@', '').lower()}"] = _over([run["evaluate"]["models"]["candidate"][metric] for run in runs], metric)
-        cases[f"{name}.train_s"] = _over([run["train"]["seconds"] for run in runs], "s")
-        cases[f"{name}.positions_per_s"] = _over([run["train"]["positions"] / max(run["train"]["fit_s"], 1e-9) for run in runs], "positions/s")
         if (work / f"{name}.cold.json").is_file():
             found = json.loads((work / f"{name}.cold.json").read_text())
             cases.update({f"{name}.cold.{key}": figure(value, "NDCG@10" if key.endswith("ndcg10") else "ratio" if key == "ratio_to_best" else "users")
                           for key, value in found.items()})
+        if times:
+            cases[f"{name}.train_s"] = _over([run["train"]["seconds"] for run in runs], "s")
+            cases[f"{name}.positions_per_s"] = _over([run["train"]["positions"] / max(run["train"]["fit_s"], 1e-9) for run in runs], "positions/s")
     return cases
 
 

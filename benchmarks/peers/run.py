@@ -5,7 +5,7 @@
 FOLDER holds rows.npz (user, item, day, time, part: 0 train, 1 valid, 2 test; exclude: whether what was bought is left out), as
 `benchmarks.recommender` writes it. Writes OUT.npz (users, ranked: their 10 items for the test part, from the epoch that is
 best on validation) and OUT.json (the curve: epoch, valid NDCG@10, seconds and CPU seconds of training). OUT is written after each
-validated epoch, so a run that is cut short leaves what it has.
+validated epoch, so a run that is cut short leaves what it has; only a whole one says `finished`.
 """
 
 import argparse
@@ -47,6 +47,7 @@ def main() -> None:
         Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve}, indent=1))
 
     (als if asked.model == "als" else sasrec)(asked, rows, train, exclude, judge)
+    Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve, "finished": True}, indent=1))
 
 
 def ndcg(ranked: np.ndarray, users: np.ndarray, rows) -> float:

@@ -1,8 +1,8 @@
-"""Why an item is on a list: the part of the user's history that really adds most to its score.
+"""Why an item is on a list: the part of the user's history that it rests on.
 
 A model that can say what each purchase adds has `contributions(histories, owned int32 [U, n], items int32 [U, k], day) -> float32
 [U, k, n]`: what the score of each of the user's `items` would lose if they had never bought each of `owned` (padded with 0, which
-the caller ignores). It is exact for a linear model. Without it, likeness of the item vectors stands in, and only where it is great enough to convince a person.
+the caller ignores). It is exact for a linear model. No model has it yet: likeness of the item vectors stands in, and only where it is great enough to convince a person.
 """
 
 import numpy as np

@@ -16,7 +16,7 @@ COMMENT ON TABLE recs.user_recommendations IS 'One row per user, context and pub
 COMMENT ON COLUMN recs.user_recommendations.context IS 'The recipe of the list, a [contexts] entry of the rules file; home is there for every user';
 COMMENT ON COLUMN recs.user_recommendations.scope IS 'What the list is about within its context: the category path for the context category, else empty';
 COMMENT ON COLUMN recs.user_recommendations.scores IS 'Per item: the model''s score for this user, before boosts and diversity; only the order within a user means something';
-COMMENT ON COLUMN recs.user_recommendations.reasons IS 'Per item: why it is there. bought_again: the user''s own repeat buying; goes_with: the item in because adds most to its score; popular: what others buy; new: drawn from new products; chosen: pinned by the shop';
+COMMENT ON COLUMN recs.user_recommendations.reasons IS 'Per item: why it is there. bought_again: the user''s own repeat buying; goes_with: it is most like the item in because, by what their texts say; popular: what others buy; new: drawn from new products; chosen: pinned by the shop';
 COMMENT ON COLUMN recs.user_recommendations.because IS 'Per item: the item of the user''s history that the reason rests on, empty for popular, new and chosen';
 COMMENT ON COLUMN recs.user_recommendations.evidence IS 'Per item: bought_again: how often the user bought it; goes_with: the share (0-1) of what the user''s history adds to its score that comes from because; new: the probability of the draw; else 0';
 COMMENT ON COLUMN recs.user_recommendations.propensities IS 'Per item: probability with which the item came to its place, 1 where nothing was drawn; NULL when the context does not explore. For off-policy evaluation';

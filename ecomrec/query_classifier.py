@@ -342,8 +342,9 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     if not test["query"]:
         raise InputError(f"no labelled search on the test days from {facts.get('first_day', {}).get('test', '?')} to {facts['day']}",
                          "load those days, or train for an earlier day")
+    # A query's rarest categories are chance: without them the baseline is better, and fitted sooner.
     rows = [(query, name, share * weight) for query, mix, weight in zip(training["query"], training["mix"], training["weight"], strict=True)
-            for name, share in mix.items()]
+            for name, share in mix.items() if share >= min(rules["tfidf_share"], max(mix.values()))]
     queries, names, weights = (list(part) for part in zip(*rows, strict=True))
     echo(f"evaluate: fitting tfidf_lr on {len(rows):,} pairs of query and category")
     baseline = folder / "baselines" / "tfidf_lr"

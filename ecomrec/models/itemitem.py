@@ -8,6 +8,8 @@ from scipy import sparse
 
 from ecomrec.models import Histories, Recency, decayed_counts, rank
 
+BLOCK = 1 << 25  # weights that are worked on at a time: 128 MB
+
 
 @dataclass(frozen=True)
 class ItemItem:
@@ -47,16 +49,14 @@ def knn(rows: sparse.csr_matrix, neighbours: int, shrink: float) -> sparse.csr_m
 
     weights[i, j] = x_i . x_j / (|x_i| |x_j| + shrink) (Sarwar et al. 2001; the shrinkage as in Bell & Koren 2007).
     """
-    product = sparse.csr_matrix(rows.T @ rows, dtype=np.float32)
-    lengths = np.sqrt(product.diagonal())
-    owner = np.repeat(np.arange(product.shape[0]), np.diff(product.indptr))
-    product.data /= lengths[owner] * lengths[product.indices] + np.float32(shrink)
-    product.data[owner == product.indices] = 0
-    # The position of each weight within its row, largest first.
-    order = np.lexsort((-product.data, owner))
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(product.indptr[:-1], np.diff(product.indptr))
-    product.data[place >= neighbours] = 0
+    columns, items = sparse.csr_matrix(rows.T, dtype=np.float32), rows.shape[1]
+    lengths, height, kept = np.sqrt(np.asarray(columns.power(2).sum(axis=1)).ravel()), max(1, BLOCK // items), []
+    for first in range(0, items, height):  # blocks of items: a frequent item has bought-together counts with nearly every other
+        block = (columns[first:first + height] @ rows).toarray().astype(np.float32, copy=False)
+        block /= np.maximum(lengths[first:first + height, None] * lengths + np.float32(shrink), np.float32(1e-30))
+        np.fill_diagonal(block[:, first:], 0)
+        kept.append(prune(block, neighbours))
+    product = sparse.csr_matrix(sparse.vstack(kept), dtype=np.float32)
     product.eliminate_zeros()
     return product
 

@@ -9,7 +9,7 @@ import numpy as np
 from ecomrec import database
 from ecomrec.registry import champion, fetch
 from ecomrec.search import hybrid
-from ecomrec.search.pairs import copy, products
+from ecomrec.search.pairs import PRODUCT, copy, products
 from ecomrec.settings import Settings
 
 BLOCK = 20000  # products embedded and written in one transaction: a killed run goes on where it was
@@ -30,7 +30,7 @@ def embed(settings: Settings, echo=print) -> dict:
     while True:
         with database.connect(settings.shop_dsn, application="ecomrec embed") as connection:
             database.lock(connection, "embeddings")
-            rows = copy(connection, "search/stale", {"model": version, "most": BLOCK}, {})
+            rows = copy(connection, "search/stale", {"model": version, "most": BLOCK}, PRODUCT)
             if not len(rows):
                 _index(connection, served.encode([""]).shape[1])
                 break

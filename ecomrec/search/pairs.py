@@ -17,6 +17,7 @@ from ecomrec.errors import InputError
 from ecomrec.queries import normalise
 from ecomrec.settings import Settings
 
+PRODUCT = {name: pa.string() for name in ("item_id", "title", "brand", "category", "description", "attributes", "key")}  # ids and titles may look like numbers
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "retriever.toml"
 MOST_CHARACTERS = 600  # of a product's text; the encoder cuts by tokens, BM25 reads all of it
 UNSAYABLE = ("width", "height", "depth", "weight", "dimension", "temperature", "humidity", "certification", "compliance")
@@ -50,7 +51,7 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     first, valid = last - timedelta(days=settings.history_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
     days = {"first": first, "last": last}
     with database.connect(settings.shop_dsn, application="ecomrec pairs") as connection:
-        items = copy(connection, "search/products", {}, {name: pa.string() for name in ("item_id", "title", "brand", "category", "description", "attributes")})
+        items = copy(connection, "search/products", {}, PRODUCT)
         pairs = copy(connection, "search/pairs", days, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
         shown = copy(connection, "search/shown", {"first": first, "last": valid - timedelta(days=1)}, {"query": pa.string(), "item_id": pa.string()})
     return write(settings, day, items, pairs, shown, folder)

@@ -19,7 +19,7 @@ from ecomrec.search import hybrid
 from ecomrec.search.ask import CLASSIFIERS
 from ecomrec.search.embeddings import read_vectors
 from ecomrec.search.lexical import Lexical
-from ecomrec.search.pairs import copy, products
+from ecomrec.search.pairs import PRODUCT, copy, products
 from ecomrec.settings import Settings
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "search.toml"
@@ -73,7 +73,7 @@ def _categories(settings: Settings, connection, model: dict, names: dict, public
 def _results(settings: Settings, connection, model: dict, names: dict, publication_id: int, queries: list[str], searches: list[int], chosen: list[dict],
              rules: dict) -> tuple[int, np.ndarray | None]:
     served, own = hybrid.load(fetch(settings, model["uri"]), settings.threads), rules["results"]
-    shop = products(copy(connection, "search/in_stock", {"embedded": served.encoder is not None}, {}))
+    shop = products(copy(connection, "search/in_stock", {"embedded": served.encoder is not None}, PRODUCT))
     if not shop.item_ids:
         return 0, None
     vectors = read_vectors(connection) if served.encoder else None

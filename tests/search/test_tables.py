@@ -134,6 +134,17 @@ def test_only_changed_products_are_embedded_again(filled):
     assert rows(settings.shop_dsn, "SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%%hnsw%%' AND tablename = 'items'") == [(1,)]
 
 
+def test_ids_that_look_like_numbers_stay_texts(filled):
+    settings, _ = filled
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items i SET item_id = n.number FROM (SELECT item_id, '00' || row_number() OVER () AS number FROM core.items) n WHERE n.item_id = i.item_id")
+    number = publication.open_publication(settings, "run", DAY, "v")["publication_id"]
+    assert embeddings.embed(settings)["embedded"] == 5
+    tables.build(settings, number, DAY)
+    found = rows(settings.shop_dsn, f"SELECT unnest(item_ids) FROM {publication.partition('query_results', number)}")
+    assert found and all(item.startswith("00") for item, in found)
+
+
 def test_vectors_come_back_as_they_were_written(filled):
     settings, _ = filled
     embeddings.embed(settings)

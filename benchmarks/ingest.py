@@ -2,7 +2,7 @@
 
     python -m benchmarks.ingest [events, default 5000000] [runs, default 3]
 
-Rows are simulated and have every field of the contract. **COPY** is the floor: the same rows, from a ready CSV file, into a
+Rows are simulated and have every field of the contract; a session is about 8 events in five minutes. **COPY** is the floor: the same rows, from a ready CSV file, into a
 table with the same columns, partitions and indexes; no parsing, no contract, no checks, no staging. **pandas** is
 `read_json(lines=True)` and `to_sql(method="multi")` of 100,000 of the rows into the same table without indexes (it is too
 slow for all; rows/s is what is compared). Ours is a process of its own each time, its start and imports included. Runs are
@@ -29,7 +29,7 @@ COMMAND = "python -m benchmarks.ingest"
 DAY, FILES, PANDAS_ROWS = "2017-03-01", 10, 100_000
 KINDS = "['click', 'impression', 'cart', 'purchase', 'search']"
 RECORD = f"""{{event_id: md5(i::VARCHAR)[:20], event_time: strftime(TIMESTAMP '{DAY}' + to_milliseconds(i * 86400000 // $events), '%Y-%m-%dT%H:%M:%S.%gZ'),
-    user_id: 'u' || hash(i) % 400000, session_id: 's' || hash(i) % 900000, event_type: {KINDS}[1 + (hash(i, 1) % 5)::INTEGER],
+    user_id: 'u' || hash(s, $salt) % 400000, session_id: 's' || s, event_type: {KINDS}[1 + (hash(i, 1) % 5)::INTEGER],
     item_id: CASE WHEN hash(i, 1) % 5 < 4 THEN (hash(i, 2) % 60000)::VARCHAR END,
     query: CASE WHEN hash(i, 1) % 5 = 4 THEN 'red shoes ' || hash(i, 3) % 5000 END, position: CASE WHEN hash(i, 1) % 5 < 2 THEN (hash(i, 4) % 20 + 1)::INTEGER END,
     price: CASE WHEN hash(i, 1) % 5 IN (2, 3) THEN (hash(i, 2) % 10000 + 1) / 100.0 END, quantity: CASE WHEN hash(i, 1) % 5 IN (2, 3) THEN 1 END,
@@ -52,16 +52,18 @@ frame.to_sql('by_pandas', sqlalchemy.create_engine(sqlalchemy_url(Settings().sho
 """
 
 
-def deliver(settings: Settings, events: int) -> None:
-    """Writes the day's files."""
+def deliver(settings: Settings, events: int, salt: int = 0) -> None:
+    """Writes the day's files. `salt`: another one gives other users to the same sessions."""
     folder = Path(settings.store.removeprefix("file://")) / "raw" / "events" / f"dt={DAY}"
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
-    per = events // FILES
+    per, block = events // FILES, max(8, events // 288)
+    sessions = block // 8
     with duckdb.connect() as duck:
         for number in range(FILES):
-            duck.execute(f"COPY (SELECT to_json({RECORD.replace('$events', str(events))})::VARCHAR FROM range({number * per}, {(number + 1) * per}) t(i)) "
+            record = RECORD.replace("$events", str(events)).replace("$salt", str(salt))
+            duck.execute(f"COPY (SELECT to_json({record})::VARCHAR FROM (SELECT i, i // {block} * {sessions} + hash(i) % {sessions} AS s FROM range({number * per}, {(number + 1) * per}) t(i))) "
                          f"TO '{folder}/part-{number:03}.jsonl.gz' (FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIM '\x01', COMPRESSION gzip)")
 
 

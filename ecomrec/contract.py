@@ -10,6 +10,7 @@ EVENT_TYPES = ("search", "impression", "click", "cart", "purchase", "remove")
 NEEDS_ITEM = ("click", "cart", "purchase", "remove", "impression")  # event types that mean nothing without an item
 NEEDS_QUERY = ("search",)
 LONGEST_ID = 500  # bytes; a B-tree of Postgres refuses keys above 2,704, and no real id comes near either
+LARGEST = 1_000_000_000_000  # of a price or quantity; sums of products stay exact
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Contract:
                 cases.append((f"strlen({name}) > {LONGEST_ID}", f"'{name} is longer than {LONGEST_ID} bytes'"))
             if field.type == "number":
                 cases.append((f"{name} IS NOT NULL AND NOT coalesce(isfinite(try_cast({name} AS DOUBLE)), false)", f"'{name} is not a number: ' || {name}"))
+                cases.append((f"abs(try_cast({name} AS DOUBLE)) > {LARGEST}", f"'{name} is beyond {LARGEST:,}: ' || {name}"))
             if field.type == "whole":
                 cases.append((f"{name} IS NOT NULL AND try_cast({name} AS INTEGER) IS NULL", f"'{name} is not a whole number: ' || {name}"))
             if field.type == "flag":

@@ -21,7 +21,8 @@ SQL_FOLDER = ROOT / "sql"
 
 
 @cache
-def _text(name: str) -> str:
+def text(name: str) -> str:
+    """What `sql/<name>.sql` says."""
     return (SQL_FOLDER / f"{name}.sql").read_text(encoding="utf-8")
 
 
@@ -72,7 +73,7 @@ def query(connection, name: str, parameters: dict[str, Any] | None = None, /, **
 
 
 def _compose(name: str, identifiers: dict[str, str]) -> pg.Composable:
-    return pg.SQL(_text(name)).format(**{key: identifier(value) for key, value in identifiers.items()})
+    return pg.SQL(text(name)).format(**{key: identifier(value) for key, value in identifiers.items()})
 
 
 def copy_in(connection, table: str, columns: Iterable[str], stream: BinaryIO | TextIO, *, freeze: bool = False) -> int:

@@ -1,36 +1,53 @@
 """What is made of a day's events: bots, sessions, search outcomes, and a row per item and per user.
 
 Each day's rows depend on that day's events alone and are replaced as a whole, so days may be loaded in any order, any
-number of times. The SQL in `sql/transforms/` is the definition; this module only says in which order it runs.
+number of times. The SQL in `sql/transforms/` is the definition; DuckDB runs it (docs/decisions/0017), on the rows that a load
+has parsed or, when days are made again, on those of core.events.
 """
 
+import tempfile
 import time
 from collections.abc import Callable
 
+import duckdb
+
 from ecomrec import database
+from ecomrec.duck import open_duck, stream
 from ecomrec.settings import Settings
 
-TABLES = ("core.bot_users", "core.sessions", "core.search_outcomes", "core.item_daily", "core.user_daily")  # in the order in which they are made
-BATCH_ROWS = 2_000_000  # events of one statement when many days are made again: its sorts then fit on any disk
+MADE = ("bot_users", "sessions", "search_outcomes", "item_daily", "user_daily")  # in the order in which they are made
+TABLES = tuple(f"core.{name}" for name in MADE)
+EVENTS = {"event_day": "DATE", "event_id": "VARCHAR", "event_time": "TIMESTAMPTZ", "user_id": "VARCHAR", "session_id": "VARCHAR", "event_type": "VARCHAR",
+          "item_id": "VARCHAR", "query": "VARCHAR", "position": "INTEGER", "price": "DOUBLE", "quantity": "DOUBLE", "simulated": "BOOLEAN"}
+BATCH_ROWS = 2_000_000  # events that are made again together: what they need on disk stays small
 
 
-def bot_limits(settings: Settings) -> dict[str, int]:
-    """Parameters of `transforms/bot_users`: what a person does not do."""
-    return {"a_minute": settings.bot_actions_a_minute, "a_day": settings.bot_actions_a_day, "hours": settings.bot_hours_a_day}
+def find_bots(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str) -> None:
+    """Makes the view `events` and the table `bot_users` in `duck`, of the events that the SELECT `events` gives (see `run`)."""
+    limits = {"a_minute": settings.bot_actions_a_minute, "a_day": settings.bot_actions_a_day, "hours": settings.bot_hours_a_day}
+    duck.execute(f"CREATE OR REPLACE TEMPORARY VIEW events AS {events}")
+    duck.execute(f"CREATE OR REPLACE TABLE bot_users AS {database.text('transforms/bot_users')}", limits)
 
 
-def run(settings: Settings, connection, source: str, days: list[str]) -> dict[str, int]:
+def run(settings: Settings, connection, days: list[str], duck: duckdb.DuckDBPyConnection | None = None, events: str = "") -> dict[str, int]:
     """Replaces the rows of `days` in every table, in the caller's transaction; returns the rows made of each table.
 
-    `source` has the columns of core.events: that table, or a partition that is not attached yet, so that a load can make
-    everything before it takes the lock that readers would wait for.
+    `events`: a SELECT in `duck` of these days' events, with the columns EVENTS. Without it they are read from core.events.
     """
-    parameters = {"days": days}
+    if duck is None:
+        with open_duck(settings) as (own, _):
+            return run(settings, connection, days, own, _read(connection, own, days))
     _add_months(connection, days)
-    rows = {TABLES[0]: database.execute(connection, "transforms/bot_users", {**parameters, **bot_limits(settings)}, source=source, target=TABLES[0])}
-    database.execute(connection, "transforms/visits", parameters, source=source)
-    for table in TABLES[1:]:
-        rows[table] = database.execute(connection, f"transforms/{table.removeprefix('core.')}", parameters)
+    find_bots(settings, duck, events)
+    rows = {}
+    for name in ("visits", *MADE[1:]):
+        duck.execute(f"CREATE OR REPLACE TABLE {name} AS {database.text(f'transforms/{name}')}")
+    for name, table in zip(MADE, TABLES, strict=True):
+        database.execute(connection, "transforms/clear", {"days": days}, table=table)
+        columns = [column for column, *_ in duck.execute(f"DESCRIBE {name}").fetchall()]
+        rows[table] = stream(duck, f"SELECT * FROM {name}", [], lambda rows, table=table, columns=columns: database.copy_in(connection, table, columns, rows))
+    for name in ("visits", *MADE):
+        duck.execute(f"DROP TABLE {name}")
     return rows
 
 
@@ -46,11 +63,27 @@ def build(settings: Settings, first: str, last: str, echo: Callable[[str], None]
         with database.connect(settings.shop_dsn, application=f"ecomrec transforms {batch[0][0]}") as connection:
             for day, _ in batch:
                 database.lock(connection, f"events {day}")  # a load of the day would make them at the same time
-            run(settings, connection, "core.events", [day for day, _ in batch])
+            run(settings, connection, [day for day, _ in batch])
         done, events = done + len(batch), events + sum(rows for _, rows in batch)
         seconds = time.monotonic() - started
         echo(f"{done} of {len(found)} days, {events:,} events, about {seconds / done * (len(found) - done):.0f} s to go")
     return {"days": done, "events": events, "seconds": round(time.monotonic() - started, 1)}
+
+
+def _read(connection, duck: duckdb.DuckDBPyConnection, days: list[str]) -> str:
+    """Copies these days of core.events into `duck`; returns the SELECT of them."""
+    kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in EVENTS.items())
+    with tempfile.NamedTemporaryFile(suffix=".csv", dir=_folder(duck)) as spool:
+        database.copy_out(connection, "transforms/events", spool, {"days": days})
+        spool.flush()
+        # A quoted empty text is one, an unquoted one is NULL, as Postgres writes them.
+        duck.execute(f"CREATE OR REPLACE TABLE read AS FROM read_csv(?, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
+                     f"nullstr = '', allow_quoted_nulls = false, columns = {{{kinds}}})", [spool.name])
+    return "SELECT * FROM read"
+
+
+def _folder(duck: duckdb.DuckDBPyConnection) -> str:
+    return duck.execute("SELECT current_setting('temp_directory')").fetchone()[0].rpartition("/")[0]
 
 
 def _batches(days: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:

@@ -10,8 +10,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from ecomrec import database, transforms
-from ecomrec.contract import EVENT_TYPES
+from ecomrec import database
 from ecomrec.errors import InputError
 from ecomrec.settings import Settings, sqlalchemy_url
 from ecomrec.store import open_store
@@ -78,8 +77,10 @@ def suite_of(settings: Settings, suite: str) -> list[dict]:
     return list(checks.values())
 
 
-def validate(settings: Settings, table: str, suite: str, day_column: str, days: list[str], whole: list[str] | None = None) -> dict[str, Result]:
-    """The result of each day in `days`, which are checked in one go. `whole`: the days whose catalogue is a snapshot.
+def validate(settings: Settings, table: str, suite: str, day_column: str, days: list[str], whole: list[str] | None = None,
+             numbers: list[tuple] | None = None) -> dict[str, Result]:
+    """The result of each day in `days`, which are checked in one go. `whole`: the days whose catalogue is a snapshot;
+    `numbers`: what is known of the days already, rows (day, dimension, value, amount); without it sql/validation asks Postgres.
 
     A check that is a query says itself which days are wrong; of the others only those that fail are taken apart by day.
     """
@@ -90,11 +91,11 @@ def validate(settings: Settings, table: str, suite: str, day_column: str, days: 
     days = sorted(days)
     checks = suite_of(settings, suite)
     with staging_table(settings, "statistics", "validation/create_statistics") as statistics:
-        numbers = _statistics(settings, table, suite, days, whole or [], statistics)
+        kept = _statistics(settings, table, suite, days, whole or [], numbers, statistics)
         run = _Run(settings, table, day_column, statistics)
         found = run.validate(checks, days)
         verdicts = [run.by_day(check, days, found[check["name"]]) for check in checks]
-    return {day: Result(tuple(verdict[day] for verdict in verdicts), tuple(row for row in numbers if str(row["day"]) == day)) for day in days}
+    return {day: Result(tuple(verdict[day] for verdict in verdicts), tuple(row for row in kept if str(row["day"]) == day)) for day in days}
 
 
 def record(connection, kind: str, day: str, load_id: int, result: Result | None, *, loaded: bool, accepted: str = "") -> None:
@@ -111,14 +112,14 @@ def record(connection, kind: str, day: str, load_id: int, result: Result | None,
             database.execute(connection, "validation/keep_statistic", row)
 
 
-def _statistics(settings: Settings, table: str, suite: str, days: list[str], whole: list[str], statistics: str) -> list[dict]:
+def _statistics(settings: Settings, table: str, suite: str, days: list[str], whole: list[str], numbers: list[tuple] | None, statistics: str) -> list[dict]:
     """Fills the table `statistics` with the days' numbers and what is usual; returns its rows."""
     with database.connect(settings.shop_dsn, application="ecomrec statistics") as connection:
-        if suite == "events":
-            database.execute(connection, "validation/create_robots")
-            database.execute(connection, "transforms/bot_users", {"days": days, **transforms.bot_limits(settings)}, source=table, target="robots")
-        database.execute(connection, f"validation/statistics_{suite}", {"days": days, "whole": whole, "event_types": list(EVENT_TYPES)},
-                         table=table, statistics=statistics)
+        if numbers is None:
+            database.execute(connection, f"validation/statistics_{suite}", {"days": days, "whole": whole}, table=table, statistics=statistics)
+        else:
+            columns = dict(zip(("days", "dimensions", "values", "amounts"), map(list, zip(*numbers, strict=True)), strict=True))
+            database.execute(connection, "validation/put_statistics", {"kind": suite, **columns}, statistics=statistics)
         database.execute(connection, "validation/usual", {"kind": suite, "first": days[0], "last": days[-1], "days": days}, statistics=statistics)
         return database.query(connection, "validation/statistics", statistics=statistics)
 

@@ -1,15 +1,23 @@
 """What a load does when one row is poison, or when Postgres goes away under it."""
 
 import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 
 import psycopg2
 import pytest
 
 from ecomrec import database, ingest
-from ecomrec.errors import DatabaseDown
+from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFailed
+from ecomrec.runtime.postgres import SYSTEM_USER
+from tests.badfiles import BAD_FILES, give
 from tests.shopdata import rows
 from tests.test_ingest import DAY, deliver, event, live
 
+LETTERS = str.maketrans("0123456789", "ghijklmnop")  # digits may be somebody's telephone, and are looked at one by one
 POISON = {
     "a NUL in a query": (event(900, query="a\x00b"), "holds a NUL character"),
     "a NUL in the context": (event(900, context={"store": "a\x00b"}), "holds a NUL character"),
@@ -60,3 +68,76 @@ def test_postgres_that_goes_away_half_way_leaves_the_day_as_it_was(shop, monkeyp
     ingest.load_events(shop, DAY)
     assert rows(shop.shop_dsn, "SELECT count(*), min(quantity) FROM core.events") == [(400, 9.0)]
     assert rows(shop.shop_dsn, "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace") == []
+
+
+def test_a_bad_file_is_refused_by_name_and_the_day_stays(shop):
+    give(shop)
+    ingest.load_events(shop, DAY)
+    good = live(shop)
+    for name in (name for name, (_, expected) in BAD_FILES.items() if isinstance(expected, str)):
+        give(shop, name)
+        with pytest.raises((InputError, ValidationFailed), match=BAD_FILES[name][1]):
+            ingest.load_events(shop, DAY)
+        assert live(shop) == good, name
+
+
+def test_files_in_every_form_give_the_same_rows_and_bad_lines_are_set_aside(shop):
+    give(shop)
+    ingest.load_events(shop, DAY)
+    good = live(shop)
+    for name, expected in ((name, expected) for name, (_, expected) in BAD_FILES.items() if isinstance(expected, tuple)):
+        give(shop, name)
+        done = ingest.load_events(shop, DAY)
+        assert (done["rows_loaded"], done["rows_rejected"]) == expected, name
+        assert live(shop) == good, name
+        assert rows(shop.shop_dsn, "SELECT count(*) FROM ops.rejected_rows") == [(done["rows_rejected"],)], name
+
+
+@pytest.fixture
+def small_disk():
+    """A file system of 24 MB."""
+    folder = Path(tempfile.mkdtemp(prefix="ecomrec-small-"))
+    folder.chmod(0o755)  # Postgres runs as another user
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m,mode=777", "tmpfs", folder], check=False, capture_output=True).returncode:
+        pytest.skip("a file system of its own needs the right to mount one")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+    folder.rmdir()
+
+
+def test_a_full_scratch_disk_is_named_with_its_remedy(shop, small_disk):
+    deliver(shop, [event(n) for n in range(100)])
+    ingest.load_events(shop, DAY)
+    good = live(shop)
+    deliver(shop, [event(n, context={"page": os.urandom(300).hex().translate(LETTERS)}) for n in range(200_000)])
+    with pytest.raises(EcomrecError, match="no disk space left for a load") as raised:
+        ingest.load_events(shop.model_copy(update={"scratch": small_disk}), DAY)
+    assert "ECOMREC_SCRATCH" in raised.value.remedy
+    assert live(shop) == good and list(small_disk.iterdir()) == []
+
+
+def test_a_full_database_disk_leaves_the_day_as_it_was(shop, small_disk):
+    deliver(shop, [event(n) for n in range(100)])
+    ingest.load_events(shop, DAY)
+    good = live(shop)
+    deliver(shop, [event(n) for n in range(200_000)])
+    admin = psycopg2.connect(shop.shop_dsn)
+    admin.autocommit = True
+    shutil.chown(small_disk, SYSTEM_USER, SYSTEM_USER)  # the test has the right to mount, so it is root, and Postgres is not
+    with admin.cursor() as cursor:
+        cursor.execute(f"CREATE TABLESPACE small LOCATION '{small_disk}'")
+        cursor.execute("SELECT current_database()")
+        cursor.execute(f"ALTER DATABASE {cursor.fetchone()[0]} SET default_tablespace = small")
+    try:
+        with pytest.raises(DatabaseDown, match="no disk space left"):
+            ingest.load_events(shop, DAY)
+    finally:
+        with admin.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {admin.info.dbname} RESET default_tablespace")
+            cursor.execute("SELECT count(*) FROM pg_class WHERE relnamespace = 'staging'::regnamespace")
+            left = cursor.fetchone()
+            cursor.execute("DROP TABLESPACE small")
+        admin.close()
+    assert left == (0,) and live(shop) == good
+    ingest.load_events(shop, DAY)
+    assert len(live(shop)) == 200_000

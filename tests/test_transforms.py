@@ -53,7 +53,7 @@ def test_rows_in_rows_out(shop, case):
     for order in ([days], [[day] for day in reversed(days)], [days]):  # at once; one by one and backwards; again
         for part in order:
             with connect(shop.shop_dsn) as connection:
-                transforms.run(shop, connection, "core.events", part)
+                transforms.run(shop, connection, part)
         assert list(csv.reader(io.StringIO(table_csv(shop.shop_dsn, case.parent.name, columns)))) == list(csv.reader(io.StringIO(expected)))
 
 
@@ -90,9 +90,19 @@ def test_a_run_that_fails_leaves_the_day_as_it_was(shop):
     transforms.build(shop, "2026-01-01", "2026-12-31", echo=lambda line: None)
     before = everything(shop.shop_dsn)
     with pytest.raises(RuntimeError), connect(shop.shop_dsn) as connection:
-        transforms.run(shop, connection, "core.events_20260131", ["2026-02-01"])  # would empty the day
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM core.events")
+        transforms.run(shop, connection, ["2026-02-01"])  # would empty the day
         raise RuntimeError("killed")
     assert everything(shop.shop_dsn) == before
+
+
+def test_texts_come_out_of_postgres_as_they_are(shop):
+    put_events(shop.shop_dsn, 'event_day,event_time,user_id,session_id,event_type,item_id,query\n'
+               '2026-01-31,2026-01-31 10:00:00.123456Z,"u ""1"", a",,search,,"tea,\n\\n ""green"""\n2026-01-31,2026-01-31 10:01:00Z,"u ""1"", a",,click,NULL,\n')
+    transforms.build(shop, "2026-01-31", "2026-01-31", echo=lambda line: None)
+    assert rows(shop.shop_dsn, "SELECT user_id, query, item_id, searched_at::text FROM core.search_outcomes") == [
+        ('u "1", a', 'tea,\n\\n "green"', "NULL", "2026-01-31 10:00:00.123456+00")]
 
 
 def test_two_loads_that_need_the_same_month_both_end(shop):
@@ -102,7 +112,7 @@ def test_two_loads_that_need_the_same_month_both_end(shop):
     def one(day: str) -> None:
         try:
             with connect(shop.shop_dsn) as connection:
-                transforms.run(shop, connection, "core.events", [day])
+                transforms.run(shop, connection, [day])
         except Exception as error:
             failures.append(error)
 

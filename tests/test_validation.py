@@ -46,7 +46,7 @@ def test_each_day_gets_its_own_verdict(shop):
 def test_a_check_that_cannot_run_is_a_failed_check(shop, tmp_path, monkeypatch):
     (tmp_path / "events.toml").write_text('[[expectation]]\nname = "broken"\nseverity = "fail"\ntype = "ExpectColumnValuesToNotBeNull"\ncolumn = "no_such"\n')
     monkeypatch.setattr(validation, "FOLDER", tmp_path)
-    result = validation.validate(shop, "core.events", "events", "event_day", [DAY])[DAY]
+    result = validation.validate(shop, "core.events", "events", "event_day", [DAY], numbers=[(DAY, "day", "rows", 1.0)])[DAY]
     assert len(result.failed) == 1 and result.failed[0].startswith("broken: ")
 
 

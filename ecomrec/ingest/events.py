@@ -18,6 +18,7 @@ from ecomrec.contract import EVENTS
 from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFailed
 from ecomrec.ingest import manifest, schema
 from ecomrec.ingest.files import STAYS, days_between, delivered
+from ecomrec.ingest.numbers import numbers
 from ecomrec.ingest.scratch import GOOD, Counts, Scratch, open_scratch
 from ecomrec.ingest.stages import Stages, warm_up
 from ecomrec.ingest.staging import Indexing, leaf, staging_table
@@ -101,7 +102,7 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
                 if library.ident:
                     library.join()
                 # The staged rows of all these days, in one table: THE place where they are checked.
-                results = validation.validate(settings, table, "events", "event_day", staged)
+                results = validation.validate(settings, table, "events", "event_day", staged, numbers=numbers(settings, scratch, staged))
                 sums = manifest.hashes(scratch.files)
             stages.seconds["indexes"] = indexes.seconds
             for day in days:
@@ -192,9 +193,10 @@ def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: C
             database.lock(connection, f"events {date.fromisoformat(day) + timedelta(days=near)}")
         if error is None:
             count.duplicate, count.good = _once(settings, connection, scratch, table, day, count)
-            gone = tombstones.purge(connection, leaf(table, day))  # whoever was erased since the rows were parsed
+            if gone := tombstones.purge(connection, leaf(table, day)):  # whoever was erased since the rows were parsed
+                scratch.leave_out(tombstones.erased(settings))
             count.dropped, count.good = count.dropped + gone, count.good - gone
-            transforms.run(settings, connection, leaf(table, day), [day])
+            transforms.run(settings, connection, [day], scratch.duck, scratch.events([day]))
         load = manifest.record(connection, scratch, day, count, facts["sums"], actor=facts["actor"], seconds=stages.elapsed(), stages=stages.seconds,
                         fields=facts["fields"], changes=[*facts["changes"].told, *facts["changes"].fatal], error=error)
         let_in = [*facts["changes"].fatal, *(result.failed if result else ())] if error is None else []
@@ -211,9 +213,11 @@ def _once(settings: Settings, connection, scratch: Scratch, table: str, day: str
     target, known = leaf(table, day), 0
     off_day = scratch.duck.execute(f"SELECT count(*) FROM parsed WHERE day = ?::DATE AND {GOOD} AND event_time::DATE <> day", [day]).fetchone()[0]
     if off_day:
-        known = database.execute(connection, "ingest/leave_out_known", {"day": day}, leaf=target)
+        gone = [row["event_id"] for row in database.query(connection, "ingest/leave_out_known", {"day": day}, leaf=target)]
+        scratch.leave_out_known(day, gone)
+        known = len(gone)
     if database.execute(connection, "ingest/take_home", {"day": day}, leaf=target):  # the neighbours have lost events to this day
-        transforms.run(settings, connection, "core.events", [str(date.fromisoformat(day) + timedelta(days=near)) for near in (-1, 1)])
+        transforms.run(settings, connection, [str(date.fromisoformat(day) + timedelta(days=near)) for near in (-1, 1)])
     return count.duplicate + known, count.good - known
 
 

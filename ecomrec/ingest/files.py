@@ -1,9 +1,13 @@
 """The files of a day: listed, fetched, and recognised by name and first bytes. JSON Lines, CSV, Parquet; plain, gzip, zstd."""
 
+import gzip
 import hashlib
+import io
+import zlib
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from ecomrec.errors import InputError
 from ecomrec.store import Object, Store
@@ -30,6 +34,20 @@ class File:
         """Of the bytes that were read."""
         with self.path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+
+    def lines(self) -> int:
+        """Lines of a text file, every byte of which is read and held against its checksum. Raises InputError when it is cut off or broken."""
+        number, last = 0, b"\n"
+        try:
+            with open_plain(self) as stream:
+                while part := stream.read(1 << 20):
+                    number, last = number + part.count(b"\n"), part
+        except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk, not the file
+            raise InputError(f"{self.key} cannot be read past line {number:,}: {error}",
+                             f"the file is broken or cut off; have it delivered again and run the day again; {STAYS}") from error
+        return number + (not last.endswith(b"\n"))
 
     def rows_about(self) -> int:
         """Roughly how many rows it has."""
@@ -58,6 +76,15 @@ def fetch(store: Store, kind: str, day: str, folder: Path) -> list[File]:
     for one in found:
         _format(one.key)  # before anything is fetched
     return [recognise(day, one, store.fetch(one.key, folder)) for one in found]
+
+
+def open_plain(file: File) -> BinaryIO:
+    """The file's bytes, decompressed."""
+    if file.compression == "zstd":
+        import pyarrow
+
+        return io.BufferedReader(pyarrow.input_stream(str(file.path), compression="zstd"), 1 << 20)
+    return gzip.open(file.path, "rb") if file.compression == "gzip" else file.path.open("rb")
 
 
 def recognise(day: str, found: Object, path: Path) -> File:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ecomrec.errors import InputError
-from ecomrec.ingest.files import LONGEST_LINE, STAYS, File
+from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, open_plain
 from ecomrec.ingest.projection import MARK
 
 SHOWN = 2_000  # characters kept of a line that is too long
@@ -24,7 +24,7 @@ def mend(file: File, folder: Path) -> Path:
     """Writes a plain UTF-8 copy into `folder`. Raises InputError when the file itself is cut off or broken, saying after which line."""
     target, number = folder / "mended.jsonl", 0
     try:
-        with _open(file) as stream, target.open("wb") as output:
+        with open_plain(file) as stream, target.open("wb") as output:
             start = stream.peek(2)[:2] if hasattr(stream, "peek") else b""
             for line in _utf16(stream) if start in UTF16 else _lines(stream):
                 output.write(line + b"\n")
@@ -35,14 +35,6 @@ def mend(file: File, folder: Path) -> Path:
         raise InputError(f"{file.key} cannot be read past line {number:,}: {error}",
                          f"the file is broken or cut off; have it delivered again and run the day again; {STAYS}") from error
     return target
-
-
-def _open(file: File) -> BinaryIO:
-    if file.compression == "zstd":
-        import pyarrow
-
-        return io.BufferedReader(pyarrow.input_stream(str(file.path), compression="zstd"), 1 << 20)
-    return gzip.open(file.path, "rb") if file.compression == "gzip" else file.path.open("rb")
 
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:

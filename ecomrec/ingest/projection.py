@@ -6,13 +6,25 @@ Each row is parsed as JSON once. Its text is kept only when it is refused.
 """
 
 import json
+import re
 
 from ecomrec.contract import Contract
 from ecomrec.ingest.mapping import EPOCHS, Mapping, Rule, steps
 from ecomrec.settings import Settings
 
 NUL = r"(^|[^\\])(\\\\)*\\u0000"  # the escape itself, not an escaped backslash before u0000; Postgres cannot store the character
+DEEPEST = 500  # levels of a row's JSON; Postgres and Python give up at some thousands
 MARK = "\x02"  # begins a line that `mend` has set aside: mark, reason, mark, the line's beginning
+
+
+def too_deep(text: str) -> bool:
+    """True when the text nests objects and arrays deeper than DEEPEST. The DuckDB function that `projection` uses."""
+    depth = 0
+    for bracket in re.findall(r"[\[{}\]]", re.sub(r'"(?:[^"\\]|\\.)*"', "", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > DEEPEST:
+            return True
+    return False
 
 
 def arriving(contract: Contract, name: str, expression: str) -> str:
@@ -54,13 +66,14 @@ def projection(settings: Settings, contract: Contract, mapping: Mapping, source:
         FROM (SELECT *, CASE WHEN set_aside IS NOT NULL THEN set_aside
                              WHEN contains(payload, '\\u0000') AND regexp_matches(payload, '{NUL}') THEN 'holds a NUL character (\\u0000)'
                              ELSE {contract.reason()} END AS reason,
-                     CASE WHEN set_aside IS NOT NULL THEN split_part(payload, '{MARK}', 3) ELSE replace(coalesce(payload, ''), chr(0), '\\u0000') END AS shown
+                     replace(CASE WHEN payload[1] = '{MARK}' THEN split_part(payload, '{MARK}', 3) ELSE coalesce(payload, '') END, chr(0), '\\u0000') AS shown
               FROM (SELECT day, file, payload, object, set_aside, dropped, {arrived}
                     FROM (SELECT day, file, payload, object, set_aside, {dropped} AS dropped, {texts}, {_rest(contract, mapping, columns)} AS {contract.rest}
                           FROM (SELECT day, file, payload, object, set_aside, {reached}
                                 FROM (SELECT *, json_transform(object, '{shape}') AS found
-                                      FROM (SELECT day, file, payload, CASE WHEN payload[1] = '{MARK}' THEN split_part(payload, '{MARK}', 2) END AS set_aside,
-                                                   CASE WHEN ltrim(payload)[1] = '{{' AND json_valid(payload) THEN payload END AS object
+                                      FROM (SELECT day, file, payload, CASE WHEN payload[1] = '{MARK}' THEN split_part(payload, '{MARK}', 2)
+                                                                           WHEN strlen(payload) > {2 * DEEPEST} AND too_deep(payload) THEN 'is nested deeper than {DEEPEST} levels' END AS set_aside,
+                                                   CASE WHEN set_aside IS NULL AND ltrim(payload)[1] = '{{' AND json_valid(payload) THEN payload END AS object
                                             FROM ({source})))))))"""
 
 

@@ -4,24 +4,22 @@ The table `parsed` has a row for every row read: `day, file, line, <fields of th
 (`projection` explains them). `rowid` is the order in which rows came; a row's line is its distance from its file's first.
 """
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import BinaryIO
 
 import duckdb
-import psycopg2
 
 from ecomrec.contract import Contract
-from ecomrec.errors import EcomrecError, InputError
+from ecomrec.duck import open_duck, raise_if_full, stream
+from ecomrec.errors import InputError
 from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, fetch
 from ecomrec.ingest.mapping import Mapping, load_mapping, user_field
 from ecomrec.ingest.mend import mend
-from ecomrec.ingest.projection import arriving, projection
+from ecomrec.ingest.projection import arriving, projection, too_deep
 from ecomrec.privacy import pseudonyms
 from ecomrec.privacy.arriving import prepare
 from ecomrec.settings import Settings
@@ -53,6 +51,7 @@ class Scratch:
     def __init__(self, settings: Settings, contract: Contract, mapping: Mapping, connection: duckdb.DuckDBPyConnection, folder: Path):
         self.settings, self.contract, self.mapping, self.folder = settings, contract, mapping, folder
         self.duck, self.store, self.files = connection, open_store(settings), []
+        self.duck.create_function("too_deep", too_deep, ["VARCHAR"], "BOOLEAN")
         if contract.kind == "events":
             prepare(connection, pseudonyms.of(settings), user_field(mapping))
         columns = ", ".join(f"{name} {field.duckdb}" for name, field in contract.fields.items())
@@ -85,26 +84,34 @@ class Scratch:
             self._json(pending)
 
     def _json(self, files: list[tuple[int, File]]) -> None:
-        try:
-            self._insert(files[0][0], [file.path for _, file in files], files[0][1], f"SELECT file_index AS file, payload FROM {LINES % files[0][1].compression}")
-        except duckdb.Error as error:
-            _raise_if_full(error, self.folder)
-            if len(files) > 1:
-                for one in files:
-                    self._json([one])
-                return
-            number, file = files[0]
+        """Reads JSON Lines. Every line is accounted for: what DuckDB's fast reader gave up, or passed over, is read again with care."""
+        with ThreadPoolExecutor(1) as pool:  # beside DuckDB, which keeps nothing of Python waiting
+            lines = [pool.submit(file.lines) for _, file in files]
             try:
-                self._insert(number, [mend(file, self.folder)], file, f"SELECT file_index AS file, payload FROM {LINES % 'none'}")
-            except duckdb.Error as second:
-                raise _broken(file, second) from second
+                self._insert(files[0][0], [file.path for _, file in files], files[0][1], f"SELECT file_index AS file, payload FROM {LINES % files[0][1].compression}")
+            except duckdb.Error as error:
+                raise_if_full(error, self.folder)
+                found = {}
+            else:
+                found = dict(self.duck.execute("SELECT file, count(*) FROM parsed WHERE file BETWEEN ? AND ? GROUP BY file", [files[0][0], files[-1][0]]).fetchall())
+            for (number, file), counted in zip(files, lines, strict=True):
+                if counted.result() != found.get(number, 0):
+                    self.duck.execute("DELETE FROM parsed WHERE file = ?", [number])
+                    self._with_care(number, file)
+
+    def _with_care(self, number: int, file: File) -> None:
+        try:
+            self._insert(number, [mend(file, self.folder)], file, f"SELECT file_index AS file, payload FROM {LINES % 'none'}")
+        except duckdb.Error as error:
+            raise_if_full(error, self.folder)
+            raise _broken(file, error) from error
 
     def _table(self, number: int, file: File) -> None:
         reader = "read_parquet(?, hive_partitioning = false)" if file.format == "parquet" else ROWS % ("none" if file.compression == "none" else file.compression)
         try:
             self._insert(number, [file.path], file, f"SELECT 0 AS file, to_json(t)::VARCHAR AS payload FROM {reader} t")
         except duckdb.Error as error:
-            _raise_if_full(error, self.folder)
+            raise_if_full(error, self.folder)
             raise _broken(file, error) from error
         if file.format == "csv":
             self.duck.execute("INSERT INTO parsed (day, file, line, reason, payload) "
@@ -168,6 +175,18 @@ class Scratch:
         """SQL: the day's rows to load, in order; the day is its parameter."""
         return f"SELECT {columns} FROM parsed WHERE day = ?::DATE AND {GOOD} AND rowid NOT IN (SELECT row FROM doubles)"
 
+    def events(self, days: list[str]) -> str:
+        """SQL: the days' rows to load, as `transforms.run` reads them."""
+        listed = ", ".join(f"DATE '{day}'" for day in days)
+        return (f"SELECT day AS event_day, event_id, event_time, user_id, session_id, event_type, item_id, query, position, price, quantity, "
+                f"coalesce(context ->> 'simulated' = 'true', false) AS simulated FROM parsed WHERE day IN ({listed}) AND {GOOD} "
+                "AND rowid NOT IN (SELECT row FROM doubles)")
+
+    def leave_out_known(self, day: str, events: list[str]) -> None:
+        """Counts the day's rows of these ids as duplicates: a neighbouring day has them."""
+        self.duck.execute(f"INSERT INTO doubles SELECT day, rowid FROM parsed WHERE day = ?::DATE AND {GOOD} AND event_id IN (SELECT unnest(?)) "
+                          "AND rowid NOT IN (SELECT row FROM doubles)", [day, events])
+
     def refuse(self, day: str, line: int, reason: str) -> None:
         """Sets aside the good row that ends on `line` (from 1) of what `stream` made of the day: a text may span lines."""
         texts = ", ".join(name for name, kind in self.contract.fields.items() if kind.duckdb == "VARCHAR")
@@ -178,46 +197,8 @@ class Scratch:
         self.duck.execute(f"UPDATE parsed SET reason = ?, payload = to_json({{{fields}}})::VARCHAR WHERE rowid = ?", [reason, row])
 
     def stream(self, query: str, parameters: list, use: Callable[[BinaryIO], int]) -> int:
-        """Runs `use` on a stream of the query's rows as CSV; returns what it returns. Nothing is kept in between."""
-        read, write = os.pipe()
-        failed: list[duckdb.Error] = []
-
-        def fill() -> None:
-            try:
-                self.duck.cursor().execute(f"COPY ({query}) TO '/dev/fd/{write}' (FORMAT csv, HEADER false, USE_TMP_FILE false)", parameters)
-            except duckdb.Error as error:
-                failed.append(error)
-            finally:
-                os.close(write)
-
-        writer = Thread(target=fill, name="rows")
-        with open(read, "rb", buffering=0) as stream:
-            writer.start()
-            try:
-                used = use(_Checked(stream, writer, failed))
-            except psycopg2.errors.QueryCanceled:
-                if failed:  # psycopg2 tells Postgres that the stream broke, and reports only that
-                    raise failed[0] from None
-                raise
-            finally:
-                stream.close()  # a writer that still writes gets a broken pipe, and ends
-                writer.join()
-        return used
-
-
-class _Checked:
-    """A stream whose end is an error when its writer failed: a half-written table must not look like a whole one."""
-
-    def __init__(self, stream: BinaryIO, writer: Thread, failed: list):
-        self._stream, self._writer, self._failed = stream, writer, failed
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._stream.read(size)
-        if not chunk:
-            self._writer.join()
-            if self._failed:
-                raise self._failed[0]
-        return chunk
+        """See `ecomrec.duck.stream`."""
+        return stream(self.duck, query, parameters, use)
 
 
 @contextmanager
@@ -225,25 +206,10 @@ def open_scratch(settings: Settings, contract: Contract, mapping: Mapping | None
     """A Scratch in a folder of its own that is gone at the end. `mapping`: the settings' one when not given."""
     if mapping is None:
         mapping = load_mapping(settings, contract.kind)
-    if settings.scratch:
-        settings.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ecomrec-", dir=settings.scratch) as name, duckdb.connect(f"{name}/scratch.duckdb") as connection:
-        try:
-            connection.execute(f"SET memory_limit = '{settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
-                               "SET preserve_insertion_order = true")
-            yield Scratch(settings, contract, mapping, connection, Path(name))
-        except duckdb.Error as error:
-            _raise_if_full(error, Path(name))
-            raise
+    with open_duck(settings) as (connection, folder):
+        yield Scratch(settings, contract, mapping, connection, folder)
 
 
 def _broken(file: File, error: Exception) -> InputError:
     return InputError(f"{file.key} cannot be read: {str(error).splitlines()[0]}",
                       f"the file is broken, cut off or not what its name says; have it delivered again and run the day again; {STAYS}")
-
-
-def _raise_if_full(error: duckdb.Error, folder: Path) -> None:
-    text = str(error)
-    if "No space left" in text or "max_temp_directory_size" in text:
-        raise EcomrecError(f"no disk space left for parsing in {folder.parent}: {text.splitlines()[0]}",
-                           f"free space there, or name another folder with ECOMREC_SCRATCH, and run it again; {STAYS}") from error

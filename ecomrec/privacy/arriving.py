@@ -38,7 +38,7 @@ def refusal(payload: str, keys: Pseudonyms, field: UserField) -> str:
     can tell what is what, only the outline: letters as `a`, digits as `9`."""
     try:
         row = json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
         return outline(payload) if keys.keys else pii.scrub(payload)

@@ -1,8 +1,7 @@
--- First by user: that makes counting people cheap.
-DELETE FROM core.item_daily WHERE event_day = ANY(%(days)s::date[]);
-INSERT INTO core.item_daily (event_day, item_id, impressions, clicks, carts, purchases, removes, units, revenue, users, buyers)
-SELECT event_day, item_id, sum(impressions), sum(clicks), sum(carts), sum(purchases), sum(removes), sum(units), sum(spend),
-       count(*) FILTER (WHERE clicks + carts + purchases > 0), count(*) FILTER (WHERE purchases > 0)
+-- DuckDB. First by user: that makes counting people cheap.
+SELECT event_day, item_id, sum(impressions) AS impressions, sum(clicks) AS clicks, sum(carts) AS carts, sum(purchases) AS purchases,
+       sum(removes) AS removes, sum(units) / 1e6 AS units, sum(spend) / 1e6 AS revenue,
+       count(*) FILTER (WHERE clicks + carts + purchases > 0) AS users, count(*) FILTER (WHERE purchases > 0) AS buyers
 FROM (
     SELECT event_day, item_id, user_id, count(*) FILTER (WHERE event_type = 'impression') AS impressions,
            count(*) FILTER (WHERE event_type = 'click') AS clicks, count(*) FILTER (WHERE event_type = 'cart') AS carts,

@@ -1,9 +1,6 @@
--- What is clicked, put in the cart or bought belongs to the search under which the item was first touched in the session: a
+-- DuckDB. What is clicked, put in the cart or bought belongs to the search under which the item was first touched in the session: a
 -- basket that is paid after the last search says nothing about that search. What was bought without a click or cart of its
 -- own came from a list or a shelf, and counts only under a search without any (a shop may not log them). All for 30 minutes.
-DELETE FROM core.search_outcomes WHERE event_day = ANY(%(days)s::date[]);
-INSERT INTO core.search_outcomes (event_day, search_id, item_id, user_id, session_id, started_at, searched_at, query, seconds,
-                                  clicked, carted, purchased, position, spend, simulated)
 WITH searched AS (
     SELECT *, count(*) FILTER (WHERE event_type = 'search') OVER (
                PARTITION BY event_day, user_id, session_id, started_at ORDER BY event_time, event_type <> 'search', event_id) AS search
@@ -23,11 +20,12 @@ WITH searched AS (
     GROUP BY event_day, user_id, session_id, started_at, item_id
 )
 SELECT s.event_day, s.search_id, i.item_id, s.user_id, s.session_id, s.started_at, s.searched_at, s.query,
-       extract(epoch FROM min(e.event_time) - s.searched_at), bool_or(e.event_type = 'click'), bool_or(e.event_type = 'cart'),
-       bool_or(e.event_type = 'purchase'), min(e.position) FILTER (WHERE e.event_type = 'click'), sum(e.spend), s.simulated
+       epoch(min(e.event_time) - s.searched_at) AS seconds, bool_or(e.event_type = 'click') AS clicked, bool_or(e.event_type = 'cart') AS carted,
+       bool_or(e.event_type = 'purchase') AS purchased, min(e.position) FILTER (WHERE e.event_type = 'click') AS position,
+       sum(e.spend) / 1e6 AS spend, s.simulated
 FROM searches s
 JOIN items i USING (event_day, user_id, session_id, started_at, search)
 JOIN searched e USING (event_day, user_id, session_id, started_at, item_id)
-WHERE (i.chosen OR NOT s.chosen) AND e.event_type <> 'search' AND e.event_time <= s.searched_at + interval '30 minutes'
+WHERE (i.chosen OR NOT s.chosen) AND e.event_type <> 'search' AND e.event_time <= s.searched_at + INTERVAL '30 minutes'
 GROUP BY s.event_day, s.search_id, i.item_id, s.user_id, s.session_id, s.started_at, s.searched_at, s.query, s.simulated
 ORDER BY s.event_day, s.user_id, s.searched_at, s.search_id, i.item_id

@@ -1,8 +1,8 @@
-DELETE FROM core.sessions WHERE event_day = ANY(%(days)s::date[]);
-INSERT INTO core.sessions (event_day, user_id, session_id, started_at, ended_at, events, searches, impressions, clicks, carts, purchases, spend, simulated)
-SELECT event_day, user_id, session_id, started_at, max(event_time), count(*), count(*) FILTER (WHERE event_type = 'search'),
-       count(*) FILTER (WHERE event_type = 'impression'), count(*) FILTER (WHERE event_type = 'click'), count(*) FILTER (WHERE event_type = 'cart'),
-       count(*) FILTER (WHERE event_type = 'purchase'), sum(spend), bool_and(simulated)
+-- DuckDB.
+SELECT event_day, user_id, session_id, started_at, max(event_time) AS ended_at, count(*) AS events, count(*) FILTER (WHERE event_type = 'search') AS searches,
+       count(*) FILTER (WHERE event_type = 'impression') AS impressions, count(*) FILTER (WHERE event_type = 'click') AS clicks,
+       count(*) FILTER (WHERE event_type = 'cart') AS carts, count(*) FILTER (WHERE event_type = 'purchase') AS purchases,
+       sum(spend) / 1e6 AS spend, bool_and(simulated) AS simulated
 FROM visits
 GROUP BY event_day, user_id, session_id, started_at
 ORDER BY event_day, user_id, started_at, session_id

@@ -1,0 +1,80 @@
+"""DuckDB on disk, for what is computed outside Postgres: bounded in memory, gone at the end, and streamed into COPY."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import BinaryIO
+
+import duckdb
+import psycopg2
+
+from ecomrec.errors import EcomrecError
+from ecomrec.settings import Settings
+
+
+@contextmanager
+def open_duck(settings: Settings) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A database in a folder of its own, and that folder; both are gone at the end. Raises EcomrecError when its disk is full."""
+    if settings.scratch:
+        settings.scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ecomrec-", dir=settings.scratch) as name, duckdb.connect(f"{name}/scratch.duckdb") as connection:
+        try:
+            connection.execute(f"SET memory_limit = '{settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
+                               "SET preserve_insertion_order = true")
+            yield connection, Path(name)
+        except duckdb.Error as error:
+            raise_if_full(error, Path(name))
+            raise
+
+
+def stream(connection: duckdb.DuckDBPyConnection, query: str, parameters: list, use: Callable[[BinaryIO], int]) -> int:
+    """Runs `use` on a stream of the query's rows as CSV; returns what it returns. Nothing is kept in between."""
+    read, write = os.pipe()
+    failed: list[duckdb.Error] = []
+
+    def fill() -> None:
+        try:
+            connection.cursor().execute(f"COPY ({query}) TO '/dev/fd/{write}' (FORMAT csv, HEADER false, USE_TMP_FILE false)", parameters)
+        except duckdb.Error as error:
+            failed.append(error)
+        finally:
+            os.close(write)
+
+    writer = Thread(target=fill, name="rows")
+    with open(read, "rb", buffering=0) as stream:
+        writer.start()
+        try:
+            used = use(_Checked(stream, writer, failed))
+        except psycopg2.errors.QueryCanceled:
+            if failed:  # psycopg2 tells Postgres that the stream broke, and reports only that
+                raise failed[0] from None
+            raise
+        finally:
+            stream.close()  # a writer that still writes gets a broken pipe, and ends
+            writer.join()
+    return used
+
+
+class _Checked:
+    """A stream whose end is an error when its writer failed: a half-written table must not look like a whole one."""
+
+    def __init__(self, stream: BinaryIO, writer: Thread, failed: list):
+        self._stream, self._writer, self._failed = stream, writer, failed
+
+    def read(self, size: int = -1) -> bytes:
+        chunk = self._stream.read(size)
+        if not chunk:
+            self._writer.join()
+            if self._failed:
+                raise self._failed[0]
+        return chunk
+
+
+def raise_if_full(error: duckdb.Error, folder: Path) -> None:
+    text = str(error)
+    if "No space left" in text or "max_temp_directory_size" in text:
+        raise EcomrecError(f"no disk space left for a load in {folder.parent}: {text.splitlines()[0]}",
+                           "free space there, or name another folder with ECOMREC_SCRATCH, and run it again; what was live stays") from error

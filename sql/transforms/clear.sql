@@ -1,0 +1,1 @@
+DELETE FROM {table} WHERE event_day = ANY(%(days)s::date[])

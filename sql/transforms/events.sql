@@ -1,0 +1,3 @@
+SELECT event_day, event_id, event_time AT TIME ZONE 'UTC' || '+00' AS event_time, user_id, session_id, event_type, item_id, query, position, price, quantity,
+       coalesce(context ->> 'simulated' = 'true', false) AS simulated
+FROM core.events WHERE event_day = ANY(%(days)s::date[])

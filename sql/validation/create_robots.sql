@@ -1,1 +1,0 @@
-CREATE TEMPORARY TABLE robots (LIKE core.bot_users) ON COMMIT DROP

@@ -1,8 +1,14 @@
 """Fixtures that many tests share: a real PostgreSQL 18, started once, and a fresh migrated shop database for each test."""
 
+import contextlib
 import itertools
+import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg2
@@ -47,6 +53,24 @@ def shop(postgres, template_database, tmp_path):
                         airflow_database_url=dsn, mlflow_database_url=dsn, user_key="a-key-of-the-tests-long-enough-to-be-one")
     yield settings
     _admin(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """Address of a real S3 server: moto's, a process of its own on the loopback address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": "50"})  # a page; S3's own is 1,000
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        time.sleep(0.1)
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(20)
 
 
 @pytest.fixture

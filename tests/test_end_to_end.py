@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import numpy as np
 import pytest
+import requests
 
 from ecomrec import runtime
 from ecomrec.airflow_api import Airflow
@@ -54,7 +55,7 @@ def test_a_small_day_through_airflow(tmp_path):
     stack = runtime.up(settings, detach=True, echo=print)
     try:
         airflow = Airflow(stack["url"], stack["user"], stack["password"])
-        dags = ["ingest_catalog", "ingest_events", "load_history", "train_models", "publish_recommendations"]
+        dags = ["ingest_catalog", "ingest_events", "load_history", "train_models", "publish_recommendations", "erase_user"]
         airflow.wait_for_dags(dags)
         for dag in dags:
             airflow.unpause(dag)
@@ -81,8 +82,25 @@ def test_a_small_day_through_airflow(tmp_path):
         airflow.wait("ingest_events", "next-day-again", timeout=300)
         assert published(airflow, "ingest_events", "next-day-again") != run
         assert tables(settings) == before
+
+        assert checks_are_shown_to_whom_it_concerns(airflow, "ingest_events", "next-day")
+        airflow.trigger("erase_user", {"users": ["u001"], "reason": "ticket 7"}, "erasure")
+        airflow.wait("erase_user", "erasure", timeout=300)
+        gone = pseudonyms.of(settings).of("u001")
+        assert rows(settings.shop_dsn, "SELECT count(*) FROM analytics.events WHERE user_id = %s", gone) == [(0,)]
+        assert rows(settings.shop_dsn, "SELECT count(DISTINCT user_id) FROM analytics.user_recommendations") == [(USERS - 1,)]
+        assert not any(b'"u001"' in gzip.decompress(path.read_bytes()) for path in store.rglob("events-*.gz"))
     finally:
         runtime.down(settings)
+
+
+def checks_are_shown_to_whom_it_concerns(airflow: Airflow, dag: str, run: str) -> bool:
+    """Great Expectations' page of the run is behind Airflow's own login, whole, and needs nothing from the network."""
+    url = f"{airflow.url}/ecomrec/checks/{dag}/{run}"
+    assert requests.get(url, timeout=30).status_code == 401
+    page = requests.get(url, headers={"Authorization": f"Bearer {airflow.token()}"}, timeout=30)
+    assert page.status_code == 200 and NEXT in page.text
+    return "user_id" in page.text and "<script" not in page.text and "<link" not in page.text
 
 
 def published(airflow: Airflow, dag: str, run: str) -> str:

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from ecomrec import ingest
+from ecomrec.database import connect
 from ecomrec.errors import InputError, ValidationFailed
 from ecomrec.runtime import overrides
 from tests.shopdata import rows
@@ -205,6 +206,33 @@ def test_snapshots_and_deltas_make_the_catalogue_and_its_history(shop):
     assert rows(shop.shop_dsn, "SELECT item_id, price, deleted FROM core.items ORDER BY 1") == [("a", 1.0, False), ("b", 2.0, False), ("c", 1.0, True)]
 
 
+def test_a_late_catalogue_day_gives_the_history_that_order_would_have_given(shop):
+    says = {"2017-03-01": ("snapshot", [product("a"), product("b")]), "2017-03-02": ("delta", [product("a", price=2.0), product("c")]),
+            "2017-03-03": ("delta", [product("a", price=2.0)]), "2017-03-05": ("snapshot", [product("a"), product("b"), product("d")]),
+            "2017-03-07": ("delta", [product("c", price=7.0)])}
+    for day, (kind, products) in says.items():
+        deliver(shop, products, day, "catalog", f"{kind}-000.jsonl.gz")
+    ingest.load_catalog_history(shop, "2017-03-01", "2017-03-07", echo=lambda line: None)
+    expected, items = history(shop), rows(shop.shop_dsn, "SELECT item_id, price, deleted FROM core.items ORDER BY 1")
+    assert ("c", "2017-03-05", "2017-03-07", 1.0, True) in expected and items == [("a", 1.0, False), ("b", 1.0, False), ("c", 7.0, False), ("d", 1.0, False)]
+    with connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("TRUNCATE core.items, core.item_history, ops.loads CASCADE")
+    for day in ("2017-03-05", "2017-03-07", "2017-03-03", "2017-03-01", "2017-03-02"):
+        ingest.load_catalog(shop, day, echo=lambda line: None)
+    assert history(shop) == expected and rows(shop.shop_dsn, "SELECT item_id, price, deleted FROM core.items ORDER BY 1") == items
+
+
+def test_a_corrected_day_takes_back_what_it_said_before(shop):
+    deliver(shop, [product("a")], "2017-03-01", "catalog", "snapshot-000.jsonl.gz")
+    deliver(shop, [product("a", price=99.0), product("wrong")], "2017-03-02", "catalog", "delta-000.jsonl.gz")
+    deliver(shop, [product("a", price=99.0)], "2017-03-03", "catalog", "delta-000.jsonl.gz")
+    ingest.load_catalog_history(shop, "2017-03-01", "2017-03-03", echo=lambda line: None)
+    deliver(shop, [product("a", price=9.0)], "2017-03-02", "catalog", "delta-000.jsonl.gz")
+    ingest.load_catalog(shop, "2017-03-02", echo=lambda line: None)
+    assert history(shop) == [("a", "2017-03-01", "2017-03-02", 1.0, False), ("a", "2017-03-02", "2017-03-03", 9.0, False), ("a", "2017-03-03", None, 99.0, False)]
+    assert rows(shop.shop_dsn, "SELECT item_id, price, deleted FROM core.items ORDER BY 1") == [("a", 99.0, False), ("wrong", 1.0, True)]
+
+
 def test_history_tells_all_that_the_catalogue_said_on_a_day(shop):
     first = product("a", description="soft", currency="EUR", image_url="a.jpg", attributes={"colour": "red"})
     deliver(shop, [first], "2017-03-01", "catalog", "snapshot-000.jsonl.gz")
@@ -222,6 +250,9 @@ def test_a_bad_catalogue_leaves_the_old_one(shop):
     with pytest.raises(ValidationFailed, match="price is not a number"):
         ingest.load_catalog(shop, NEXT)
     assert history(shop) == [("a", DAY, None, 1.0, False)]
+    assert rows(shop.shop_dsn, "SELECT day::text, state, rows_rejected, reason LIKE '%%price is not a number%%' FROM analytics.loads WHERE kind = 'catalog' ORDER BY 1") == [
+        (DAY, "loaded", 0, None), (NEXT, "refused", 1, True)]
+    assert rows(shop.shop_dsn, "SELECT file, line FROM ops.rejected_rows") == [(f"raw/catalog/dt={NEXT}/snapshot-000.jsonl.gz", 1)]
 
 
 def test_a_deletion_needs_no_title(shop):

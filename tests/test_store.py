@@ -1,11 +1,8 @@
 """The object store: a folder and S3 (a real server) say the same things about the same objects."""
 
-import contextlib
 import http.server
-import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -16,35 +13,8 @@ import pytest
 
 from ecomrec.errors import InputError, SettingsError
 from ecomrec.settings import Settings
-from ecomrec.store import S3Store, open_store
-
-
-@pytest.fixture(scope="session")
-def s3():
-    """Address of a real S3 server: moto's, a process of its own on the loopback address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              env={**os.environ, "MOTO_S3_DEFAULT_MAX_KEYS": "50"})  # a page; S3's own is 1,000
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            break
-        time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}"
-    server.terminate()
-    server.wait(20)
-
-
-def in_s3(endpoint: str, url: str) -> Settings:
-    return Settings(_env_file=None, store_url=url, s3_endpoint_url=endpoint, s3_region="eu-central-1", s3_access_key_id="who", s3_secret_access_key="secret")
-
-
-def bucket(settings: Settings) -> S3Store:
-    store = open_store(settings)
-    store.client.create_bucket(Bucket=store.bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    return store
+from ecomrec.store import open_store
+from tests.buckets import bucket, in_s3
 
 
 @pytest.fixture(params=["folder", "s3", "s3 without a prefix"])

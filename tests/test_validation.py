@@ -1,6 +1,7 @@
 """Great Expectations on staging: the files are in order, `warn` is recorded without refusing, a broken check is not a passed one."""
 
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_a_check_that_cannot_run_is_a_failed_check(shop, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "FOLDER", tmp_path)
     result = validation.validate(shop, "core.events", "events", "event_day", [DAY], numbers=[(DAY, "day", "rows", 1.0)])[DAY]
     assert len(result.failed) == 1 and result.failed[0].startswith("broken: ")
+
+
+def test_a_load_has_a_page_of_its_checks_without_anybody_in_it(shop, tmp_path):
+    own = Path(shop.store.removeprefix("file://")) / "config/expectations"
+    own.mkdir(parents=True)
+    (own / "events.toml").write_text('[[expectation]]\nname = "users are short"\nseverity = "warn"\ntype = "ExpectColumnValueLengthsToBeBetween"\ncolumn = "user_id"\nmax_value = 3\n'
+                                     '[[expectation]]\nname = "cheap"\nseverity = "warn"\ntype = "ExpectColumnValuesToBeBetween"\ncolumn = "price"\nmax_value = 1\n')
+    deliver(shop, [event(n) for n in range(50)])
+    ingest.load_events(shop, DAY)
+    (key, user), = rows(shop.shop_dsn, "SELECT docs, (SELECT min(user_id) FROM core.events) FROM ops.loads")
+    page = (Path(shop.store.removeprefix("file://")) / key).read_text(encoding="utf-8")
+    assert DAY in page and "user_id" in page and "quantity" in page and "1.5" in page
+    assert user not in page
+    assert "<script" not in page
+    assert "http" not in page
 
 
 def weekdays(shop, counts: dict[str, int], **changes) -> None:

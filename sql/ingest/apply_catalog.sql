@@ -3,11 +3,13 @@ CREATE TEMPORARY TABLE said ON COMMIT DROP AS SELECT * FROM {table} WHERE loaded
 ALTER TABLE said ADD PRIMARY KEY (item_id);
 INSERT INTO said
 SELECT item_id, title, description, category, brand, price, currency, image_url, attributes, in_stock, %(day)s::date, true, %(day)s::date
-FROM core.items i
-WHERE %(whole)s AND NOT EXISTS (SELECT FROM said s WHERE s.item_id = i.item_id)
-  AND NOT (SELECT h.deleted FROM core.item_history h WHERE h.item_id = i.item_id AND h.valid_from < %(day)s ORDER BY h.valid_from DESC LIMIT 1);
+FROM (SELECT DISTINCT ON (item_id) * FROM core.item_history WHERE %(whole)s AND valid_from < %(day)s ORDER BY item_id, valid_from DESC) known
+WHERE NOT deleted AND NOT EXISTS (SELECT FROM said s WHERE s.item_id = known.item_id);
 -- A deletion may come without title and category: keep the last ones known.
-UPDATE said s SET title = i.title, category = i.category FROM core.items i WHERE i.item_id = s.item_id AND s.deleted AND s.title = '';
+UPDATE said s SET title = h.title, category = h.category
+FROM (SELECT DISTINCT ON (item_id) * FROM core.item_history
+      WHERE valid_from < %(day)s AND item_id IN (SELECT item_id FROM said WHERE deleted AND title = '') ORDER BY item_id, valid_from DESC) h
+WHERE h.item_id = s.item_id AND s.deleted AND s.title = '';
 ANALYZE said;
 
 -- History: take back what this day said before, say it anew where it differs from the version before, and mend the chain.
@@ -32,4 +34,13 @@ ON CONFLICT (item_id) DO UPDATE SET
     currency = EXCLUDED.currency, image_url = EXCLUDED.image_url, attributes = EXCLUDED.attributes, in_stock = EXCLUDED.in_stock,
     updated_at = EXCLUDED.updated_at, deleted = EXCLUDED.deleted, loaded_day = EXCLUDED.loaded_day
 WHERE core.items.loaded_day <= EXCLUDED.loaded_day;
+-- What only an earlier version of this day said is no longer so.
+UPDATE core.items i SET
+    title = h.title, description = h.description, category = h.category, brand = h.brand, price = h.price, currency = h.currency, image_url = h.image_url,
+    attributes = h.attributes, in_stock = h.in_stock, updated_at = h.updated_at, deleted = h.deleted, loaded_day = h.valid_from
+FROM (SELECT DISTINCT ON (item_id) * FROM core.item_history WHERE item_id IN (SELECT item_id FROM touched EXCEPT SELECT item_id FROM said)
+      ORDER BY item_id, valid_from DESC) h
+WHERE i.item_id = h.item_id AND i.loaded_day = %(day)s;
+UPDATE core.items i SET deleted = true
+WHERE item_id IN (SELECT item_id FROM touched EXCEPT SELECT item_id FROM said) AND NOT EXISTS (SELECT FROM core.item_history h WHERE h.item_id = i.item_id);
 DROP TABLE said, touched

@@ -3,6 +3,10 @@
 import gzip
 import json
 import os
+import secrets
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +17,8 @@ from ecomrec import artifact
 from ecomrec.database import connect
 from ecomrec.errors import ErasureIncomplete, InputError
 from ecomrec.privacy import erasure, pseudonyms, tables, tombstones, traces
+from ecomrec.runtime import overrides
+from tests.buckets import bucket, in_s3
 from tests.shopdata import fill, purchase, rows
 
 DAYS = ("2017-03-01", "2017-03-02")
@@ -147,6 +153,33 @@ def test_twice_is_once_and_a_killed_erasure_goes_on(filled, store, monkeypatch):
     for _ in range(2):
         assert erasure.erase(filled, [ANNA], "", "test", quiet)["left"] == {}
     assert rows(filled.shop_dsn, "SELECT count(*) FROM ops.erased_users WHERE proved_at IS NOT NULL") == [(1,)]
+
+
+def test_files_in_a_bucket_lose_her_rows_too(filled, store, s3):
+    there = in_s3(s3, f"s3://erasure-{secrets.token_hex(4)}/shop")
+    objects = bucket(there)
+    for part in ("raw", "work", "models"):
+        objects.put_folder(artifact.Path(store) / part, part)
+    settings = filled.model_copy(update={name: getattr(there, name) for name in ("store_url", "s3_endpoint_url", "s3_region", "s3_access_key_id", "s3_secret_access_key")})
+    report = erasure.erase(settings, [ANNA], "", "test", quiet)
+    assert report["left"] == {} and report["files_searched"] == 17
+    objects.fetch_folder("raw", settings.home / "after")
+    place = settings.home / "after/events/dt=2017-03-01"
+    assert ANNA.encode() not in gzip.decompress((place / "a.jsonl.gz").read_bytes()) and ANNA.encode() not in (place / "c.csv").read_bytes()
+    assert len(gzip.decompress((place / "a.jsonl.gz").read_bytes()).splitlines()) == 21
+
+
+@pytest.mark.slow
+def test_an_erasure_that_is_killed_at_any_moment_is_ended_by_the_next(filled, store):
+    code = f"from ecomrec.privacy import erasure; from ecomrec.settings import Settings; print('ready', flush=True); erasure.erase(Settings(), ['{ANNA}'], '', 'test', print)"
+    for seconds in (0.05, 0.15, 0.3, 0.5):
+        process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **overrides(filled)}, stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(seconds)
+        process.kill()
+        process.wait()
+        assert rows(filled.shop_dsn, "SELECT count(DISTINCT user_id) FROM core.events WHERE user_id <> %s", pseudonyms.of(filled).of(ANNA)) == [(10,)]
+    assert erasure.erase(filled, [ANNA], "", "test", quiet)["left"] == {}
 
 
 def test_whatever_is_planted_anywhere_is_found(filled, store):

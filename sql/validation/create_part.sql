@@ -1,0 +1,1 @@
+CREATE VIEW {view} AS SELECT * FROM {table} WHERE {day} = ANY(%(days)s::date[])

@@ -1,7 +1,8 @@
 """Trains each model family on the days up to and including `day`, and promotes only what is proven better.
 
 Per family: **dataset** (split by time) → **train** → **compress** (ONNX, INT8) → **evaluate** (candidate, champion and
-baselines on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → **promote**. When the gates
+baselines on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → with `require_approval` **approve** (a
+person reads the report; no answer in a day is a no) → **promote**, once it has answered for some canaries in a fresh process. When the gates
 refuse the candidate, the best baseline that is no worse than the champion takes its place, else the champion stays; the log
 says so. Every version, its figures and its verdict are in MLflow and `ops.gate_results`. When the last family has ended,
 **announce** emits the asset `champion`, partition = day, which starts `publish_recommendations`.
@@ -10,6 +11,9 @@ says so. Every version, its figures and its verdict are in MLflow and `ops.gate_
 **When red**: the champion is what it was before.
 """
 
+from datetime import timedelta
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, dag, task, task_group
 from wiring import CHAMPION, DAG_DEFAULTS, day_of, day_param, emit, settings
 
@@ -23,7 +27,9 @@ GPU = {"queue": "gpu", "pool": "gpu"}
 @dag(schedule=Settings().train_schedule or None, doc_md=__doc__, tags=["models"],
      params={"day": day_param("Last day of events to learn from, YYYY-MM-DD. The last days of it are held out for the gates."),
              "families": Param(list(FAMILIES), type="array", items={"type": "string", "enum": list(FAMILIES)}, uniqueItems=True,
-                               title="Model families", description="Families to train; the others keep their champion.")},
+                               title="Model families", description="Families to train; the others keep their champion."),
+             "require_approval": Param(Settings().require_approval, type="boolean", title="Ask a person before promotion",
+                                       description="Show the gates' report and wait; without an answer in a day nothing is promoted.")},
      **DAG_DEFAULTS)
 def train_models():
     # Families end at different times; what is published from all of them is asked for once, when the last has ended well.
@@ -72,7 +78,14 @@ def train_family(family: str):
 
         return judge(settings(), run_id, family)
 
-    @task
+    @task.short_circuit(ignore_downstream_trigger_rules=False)
+    def ask(params=None) -> bool:
+        return params["require_approval"]
+
+    approve = ApprovalOperator(task_id="approve", subject=f"Promote the {family} of {{{{ run_id }}}}?", defaults="Reject", response_timeout=timedelta(days=1),
+                               body=f"{{{{ ti.xcom_pull(task_ids='{family}.judge')['report'] }}}}")
+
+    @task(trigger_rule="none_failed_min_one_success")  # approved, or nobody was to be asked
     def promote(decision: dict, run_id=None) -> dict:
         from ecomrec.training import promote
 
@@ -80,7 +93,8 @@ def train_family(family: str):
 
     decision = judge()
     wanted() >> dataset() >> train() >> compress() >> evaluate() >> decision
-    promote(decision)
+    serve = promote(decision)
+    decision >> ask() >> approve >> serve
 
 
 train_models()

@@ -164,7 +164,7 @@ def rotate_key() -> None:
 
 @app.command()
 def demo(keep: Annotated[bool, typer.Option(envvar="ECOMREC_DEMO_KEEP", help="Leave Airflow and Postgres running at the end.")] = False) -> None:
-    """Half a year of a real grocer, end to end through Airflow: load, train, gate, publish, and one more day."""
+    """Five months of a real grocer, end to end through Airflow: load, train, gate, publish, and one more day."""
     from ecomrec.demo import run
 
     raise typer.Exit(run(settings(), keep))

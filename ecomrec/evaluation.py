@@ -148,16 +148,17 @@ def _query_classifier(settings: Settings, place: Path, folder: Path, champion: P
     test = query_classifier.read(place, "test")
     columns: dict[str, np.ndarray] = {}
     if champion is not None:
-        columns["champion"] = _right(_classifier(champion, settings), test["query"], test["label"])
+        columns["champion"] = _right(classifier(champion, settings), test["query"], test["label"])
     source = random.Random(settings.seed)
     drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(test["query"]))[:SAMPLE])
     values = np.full(len(test["query"]), np.nan)
-    values[drawn] = _right(_classifier(folder, settings), [misspell(test["query"][row], source) for row in drawn], [test["label"][row] for row in drawn])
+    values[drawn] = _right(classifier(folder, settings), [misspell(test["query"][row], source) for row in drawn], [test["label"][row] for row in drawn])
     columns["robust: a typing error|candidate"] = values
     return columns
 
 
-def _classifier(folder: Path, settings: Settings):
+def classifier(folder: Path, settings: Settings):
+    """The query classifier sealed in `folder`, of whichever kind it is."""
     from ecomrec import artifact
     from ecomrec.models import encoder_classifier, ngram_classifier
 

@@ -1,7 +1,8 @@
 """Gates: is the candidate proven better than the baselines and no worse than the champion, on the same held-out units?
 
 A gate that asks for proof (floor, baselines, champion) refuses unless it passes; all of them must, so no level is shared
-out among them. A gate that looks for harm (slices, spoilt inputs) refuses only on proof, and the slices share one 5 %.
+out among them. A gate that looks for harm (slices, spoilt inputs) refuses only on proof, and the slices share one 5 %. Limits
+(`ecomrec.facts`: data, cost, repeatability) are plain numbers; what lies beyond refuses.
 """
 
 import tomllib
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from ecomrec import database
+from ecomrec import database, facts
 from ecomrec.bootstrap import Figures, interval, resample, simultaneous
 
 RULES = Path(__file__).parent / "recipes" / "gates.toml"
@@ -50,6 +51,11 @@ def decide(family: str, folder: Path, seed: int, rules_file: Path = RULES) -> di
         verdicts.append(_not_worse("not_worse_than_champion", rules, "candidate", figures))
     verdicts += _slices(rules, figures, "champion" if has_champion else rules["must_beat"][-1])
     verdicts += _robust(rules, figures)
+    best = max(figures.means[name] for name in rules["must_beat"])
+    known = facts.read(folder)
+    if known and best:
+        known["gain"] = figures.means["candidate"] / best - 1
+    verdicts += _limits(rules, known)
     passed = not any(verdict.refuses for verdict in verdicts)
     servable = [name for name in rules["must_beat"] if (folder / "baselines" / name).is_dir()
                 and (not has_champion or not _not_worse("", rules, name, figures).refuses)]
@@ -138,6 +144,19 @@ def _robust(rules: dict, figures: Figures) -> list[Verdict]:
         verdict = "inconclusive" if figures.units[column] < rules["min_units"] else "fail" if high < least else "pass" if low > least else "inconclusive"
         sentence = f"With {name}, the candidate keeps {kept:.0%} ({low:.0%} to {high:.0%}) of what {reference} reaches; {least:.0%} is asked."
         verdicts.append(Verdict(f"robust: {name}", verdict, kept, low, high, least, sentence, verdict == "fail"))
+    return verdicts
+
+
+def _limits(rules: dict, known: dict[str, float]) -> list[Verdict]:
+    """Facts that may not go too far; one that is not known is not judged."""
+    verdicts = []
+    for name, rule in rules.get("limits", {}).items():
+        if (value := known.get(rule["fact"])) is None:
+            continue
+        least, most = rule.get("least", -np.inf), rule.get("most", np.inf)
+        verdict = "pass" if least <= value <= most else "fail"
+        asked = f"at least {least:,.4g}" if "least" in rule else f"at most {most:,.4g}"
+        verdicts.append(Verdict(f"limit: {name}", verdict, value, value, value, rule.get("least", rule.get("most")), f"{rule['words']} is {value:,.4g}; {asked} is asked.", verdict == "fail"))
     return verdicts
 
 

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
         "", description="Cron (UTC) of the daily ingest, '0 0 * * *' in production: the run at 00:00 loads yesterday. Empty: only on demand.")
     train_schedule: Annotated[str, StringConstraints(strip_whitespace=True)] = Field(
         "", description="Cron (UTC) of train_models, '0 3 * * 1' for Mondays. Empty: only on demand.")
+    require_approval: bool = Field(False, description="Whether train_models asks a person before it promotes a model; its trigger form may say otherwise.")
 
     # Ingest
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="Share of a day's rows (0-1) that may break the contract before the day fails.")

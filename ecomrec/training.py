@@ -4,13 +4,14 @@ Each function takes the settings, the run's name and the family, works in the ru
 returns a small dict for the task's log and XCom.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from ecomrec import gates, workspace
+from ecomrec import artifact, gates, workspace
 from ecomrec.families import FAMILIES
 from ecomrec.settings import Settings
 
@@ -47,43 +48,67 @@ def evaluate(settings: Settings, run: str, family: str, echo: Echo = print) -> d
 
 
 def judge(settings: Settings, run: str, family: str, echo: Echo = print) -> dict:
-    """The gates' verdicts and the winner; see `ecomrec.gates.decide`."""
-    with workspace.stage(settings, run, family, needs=("model",), makes="model") as folders:
-        decision = gates.decide(family, folders["model"], settings.seed)
-        (folders["model"] / "gates.json").write_text(json.dumps(decision, indent=1, sort_keys=True), encoding="utf-8")
+    """The gates' verdicts and the winner (see `ecomrec.gates.decide`), and the candidate as a registered version: with its verdicts,
+    report and card it is kept whatever they say, and waits as `challenger`. Its description is added to the decision as `candidate`."""
+    from ecomrec import card, champions, database, facts, registry
+
+    with workspace.stage(settings, run, family, needs=("dataset", "model"), makes="model") as folders:
+        model = folders["model"]
+        facts.measure(settings, family, folders["dataset"], model)
+        decision = gates.decide(family, model, settings.seed)
+        decision["report"] = gates.report(f"{family}, {run}", decision["verdicts"])
+        (model / "gates.json").write_text(json.dumps(decision, indent=1, sort_keys=True), encoding="utf-8")
+        page = card.markdown(family, run, model, decision)
+        before, day = champions.champion(settings, family), json.loads((model / artifact.MANIFEST).read_text(encoding="utf-8")).get("day", "")
+        metrics = {f"{decision['metric'].replace('@', '_at_').replace(' ', '_')}.{name}": value for name, value in decision["means"].items()}
+        decision["candidate"] = registry.register(
+            settings, family, model, run_name=run, metrics=metrics, curves=_curves(model),
+            tags={"gates": "passed" if decision["passed"] else "refused", "recipe_sha256": _recipe_hash(family), "day": day,
+                  "history_days": str(settings.history_days), "parent": before["version"] if before else ""},
+            papers={"gates.md": decision["report"], "card.md": page, "card.html": card.html(page)})
+        with database.connect(settings.shop_dsn, application="ecomrec gates") as connection:
+            gates.record(connection, family, decision["candidate"]["version"], decision["verdicts"])
+        registry.mirror(settings, family, challenger=decision["candidate"]["version"])
     for verdict in decision["verdicts"]:
         echo(f"{verdict['verdict'].upper():12} {verdict['gate']}: {verdict['sentence']}")
     return decision
 
 
 def promote(settings: Settings, run: str, family: str, decision: dict, echo: Echo = print) -> dict:
-    """Registers the candidate with its verdicts and moves `champion` to the winner: the candidate, or the best baseline.
+    """Moves `champion` to the winner, the candidate or the best baseline, once it has stood before its canaries.
 
     Returns the version in service as `ecomrec.registry.register` describes it, or `{"version": None}` when no model of
     this run may serve; then what was in service stays.
     """
-    from ecomrec import database, registry
+    from ecomrec import canary, champions, database, registry
 
-    with workspace.stage(settings, run, family, needs=("model",)) as folders:
-        model = folders["model"]
-        verdict = "passed" if decision["passed"] else "refused"
-        metrics = {f"{decision['metric'].replace('@', '_at_').replace(' ', '_')}.{name}": value for name, value in decision["means"].items()}
-        candidate = registry.register(settings, family, model, run_name=run, metrics=metrics, tags={"gates": verdict}, curves=_curves(model),
-                                      papers={"gates.md": gates.report(f"{family}, {run}", decision["verdicts"])})
-        with database.connect(settings.shop_dsn, application="ecomrec gates") as connection:
-            gates.record(connection, family, candidate["version"], decision["verdicts"])
+    with workspace.stage(settings, run, family, needs=("dataset", "model")) as folders:
+        model, candidate = folders["model"], decision["candidate"]
         winner, reason = decision["winner"], f"all gates passed in {run}"
         if winner is None:
             echo(f"{family}: the gates refuse version {candidate['version']} and no baseline may take its place; what is in service stays.")
+            registry.mirror(settings, family)
             return {"family": family, "version": None}
         served = candidate
         if winner != "candidate":
             reason = f"the gates refused version {candidate['version']}; {winner} is the best baseline"
             served = registry.register(settings, family, model / "baselines" / winner, run_name=f"{run}:{winner}",
                                        metrics={"primary": decision["means"][winner]}, tags={"gates": "baseline", "instead_of": candidate["version"]})
+        before = champions.champion(settings, family)
+        looked = canary.look(settings, family, folders["dataset"], registry.fetch(settings, served["uri"]),
+                             registry.fetch(settings, before["uri"]) if before and before["version"] != served["version"] else None)
+        with database.connect(settings.shop_dsn, application="ecomrec canary") as connection:
+            champions.record(connection, "train_models", "canary", f"{family}/{served['version']}", looked)
+        echo(f"{family}: {looked['canaries']} canaries" + ("" if looked["overlap"] is None else f", {looked['overlap']:.0%} of what the champion answers stays"))
         registry.promote(settings, served, reason)
         echo(f"{family}: version {served['version']} ({served['kind']}) is the champion: {reason}.")
         return {**served, "reason": reason}
+
+
+def _recipe_hash(family: str) -> str:
+    """Which recipe and which gates it was made and judged by."""
+    folder = Path(__file__).parent / "recipes"
+    return hashlib.sha256((folder / f"{family}.toml").read_bytes() + (folder / "gates.toml").read_bytes()).hexdigest()
 
 
 def _curves(model: Path) -> dict[str, list[float]]:

@@ -23,31 +23,42 @@ BATCH_ROWS = 2_000_000  # events that are made again together: what they need on
 
 
 def find_bots(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str) -> None:
-    """Makes the view `events` and the table `bot_users` in `duck`, of the events that the SELECT `events` gives (see `run`)."""
+    """Makes the view `events` and fills the table `bot_users` in `duck` with the bots of the days that `events` has (see `make`)."""
     limits = {"a_minute": settings.bot_actions_a_minute, "a_day": settings.bot_actions_a_day, "hours": settings.bot_hours_a_day}
     duck.execute(f"CREATE OR REPLACE TEMPORARY VIEW events AS {events}")
-    duck.execute(f"CREATE OR REPLACE TABLE bot_users AS {database.text('transforms/bot_users')}", limits)
+    duck.execute("CREATE TABLE IF NOT EXISTS bot_users (event_day DATE, user_id VARCHAR, actions INTEGER, busiest_minute INTEGER, active_hours INTEGER, reason VARCHAR)")
+    duck.execute("DELETE FROM bot_users WHERE event_day IN (SELECT DISTINCT event_day FROM events)")
+    duck.execute(f"INSERT INTO bot_users {database.text('transforms/bot_users')}", limits)
 
 
-def run(settings: Settings, connection, days: list[str], duck: duckdb.DuckDBPyConnection | None = None, events: str = "") -> dict[str, int]:
-    """Replaces the rows of `days` in every table, in the caller's transaction; returns the rows made of each table.
+def run(settings: Settings, connection, days: list[str]) -> dict[str, int]:
+    """Replaces the rows of `days` in every table with those that core.events gives, in the caller's transaction; returns the rows made of each."""
+    with open_duck(settings) as (duck, _):
+        make(settings, duck, _read(connection, duck, days), days)
+        return put(connection, duck, days)
 
-    `events`: a SELECT in `duck` of these days' events, with the columns EVENTS. Without it they are read from core.events.
-    """
-    if duck is None:
-        with open_duck(settings) as (own, _):
-            return run(settings, connection, days, own, _read(connection, own, days))
-    _add_months(connection, days)
+
+def make(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str, days: list[str]) -> None:
+    """Makes the tables MADE in `duck`, or the rows of `days` in them anew. `events`: a SELECT of these days' events, with the columns EVENTS."""
     find_bots(settings, duck, events)
+    duck.execute(f"CREATE OR REPLACE TABLE visits AS {database.text('transforms/visits')}")
+    for name in MADE[1:]:
+        made = database.text(f"transforms/{name}")
+        duck.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM ({made}) LIMIT 0")
+        duck.execute(f"DELETE FROM {name} WHERE event_day IN (SELECT unnest(?::DATE[]))", [days])
+        duck.execute(f"INSERT INTO {name} {made}")
+    duck.execute("DROP TABLE visits")
+
+
+def put(connection, duck: duckdb.DuckDBPyConnection, days: list[str]) -> dict[str, int]:
+    """Replaces the rows of `days` in every table of Postgres with those that `make` has made; returns the rows of each."""
+    _add_months(connection, days)
     rows = {}
-    for name in ("visits", *MADE[1:]):
-        duck.execute(f"CREATE OR REPLACE TABLE {name} AS {database.text(f'transforms/{name}')}")
     for name, table in zip(MADE, TABLES, strict=True):
         database.execute(connection, "transforms/clear", {"days": days}, table=table)
         columns = [column for column, *_ in duck.execute(f"DESCRIBE {name}").fetchall()]
-        rows[table] = stream(duck, f"SELECT * FROM {name}", [], lambda rows, table=table, columns=columns: database.copy_in(connection, table, columns, rows))
-    for name in ("visits", *MADE):
-        duck.execute(f"DROP TABLE {name}")
+        rows[table] = stream(duck, f"SELECT * FROM {name} WHERE event_day IN (SELECT unnest(?::DATE[]))", [days],
+                             lambda rows, table=table, columns=columns: database.copy_in(connection, table, columns, rows))
     return rows
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from datetime import date, timedelta
 
 import numpy as np
@@ -65,7 +66,10 @@ def test_a_small_day_through_airflow(tmp_path):
         assert rows(settings.shop_dsn, "SELECT count(DISTINCT event_day) FROM analytics.events") == [(42,)]
         assert rows(settings.shop_dsn, "SELECT count(*), min(reason) FROM ops.rejected_rows WHERE day = %s", LAST)[0][0] == 1
 
-        airflow.trigger("train_models", {"day": LAST, "families": ["recommender"]}, "training")
+        airflow.trigger("train_models", {"day": LAST, "families": ["recommender"], "require_approval": True}, "training")
+        assert "NDCG@10" in asked(airflow, "train_models", "training", "recommender.approve")
+        assert rows(settings.shop_dsn, "SELECT * FROM analytics.champions") == []
+        airflow.call("PATCH", "/dags/train_models/dagRuns/training/taskInstances/recommender.approve/-1/hitlDetails", {"chosen_options": ["Approve"], "params_input": {}})
         airflow.wait("train_models", "training", timeout=600)
         assert rows(settings.shop_dsn, "SELECT count(*) FROM analytics.model_gates WHERE family = 'recommender'")[0][0] >= 3
         published(airflow, "train_models", "training")
@@ -94,6 +98,15 @@ def test_a_small_day_through_airflow(tmp_path):
         runtime.down(settings)
 
 
+def asked(airflow: Airflow, dag: str, run: str, task: str) -> str:
+    """Waits until the run asks a person; returns what that person is shown."""
+    deadline = time.monotonic() + 600
+    while {found["task_id"]: found["state"] for found in airflow.tasks(dag, run)}.get(task) != "awaiting_input":
+        assert time.monotonic() < deadline, f"{task} asked nobody"
+        time.sleep(2)
+    return airflow.call("GET", f"/dags/{dag}/dagRuns/{run}/taskInstances/{task}/-1/hitlDetails")["body"]
+
+
 def checks_are_shown_to_whom_it_concerns(airflow: Airflow, dag: str, run: str) -> bool:
     """Great Expectations' page of the run is behind Airflow's own login, whole, and needs nothing from the network."""
     url = f"{airflow.url}/ecomrec/checks/{dag}/{run}"
@@ -105,8 +118,6 @@ def checks_are_shown_to_whom_it_concerns(airflow: Airflow, dag: str, run: str) -
 
 def published(airflow: Airflow, dag: str, run: str) -> str:
     """Waits for the publication that the end of `run` starts; returns its run id."""
-    import time
-
     deadline = time.monotonic() + 120
     while (found := airflow.started_by("publish_recommendations", dag, run)) is None:
         assert time.monotonic() < deadline, f"{dag} started no publication"

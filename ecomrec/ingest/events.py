@@ -105,6 +105,9 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
                 results = validation.validate(settings, table, "events", "event_day", staged, numbers=numbers(settings, scratch, staged))
                 sums = manifest.hashes(scratch.files)
             stages.seconds["indexes"] = indexes.seconds
+            with stages.stage("transforms"):
+                if staged:
+                    transforms.make(settings, scratch.duck, scratch.events(staged), staged)
             for day in days:
                 if day in results and results[day].failed and not accept_anyway:
                     refused[day] = ValidationFailed(f"{day} does not pass: {'; '.join(results[day].failed)}",
@@ -192,11 +195,14 @@ def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: C
         for near in (-1, 0, 1):
             database.lock(connection, f"events {date.fromisoformat(day) + timedelta(days=near)}")
         if error is None:
+            staged = count.good
             count.duplicate, count.good = _once(settings, connection, scratch, table, day, count)
             if gone := tombstones.purge(connection, leaf(table, day)):  # whoever was erased since the rows were parsed
                 scratch.leave_out(tombstones.erased(settings))
+            if gone or count.good != staged:
+                transforms.make(settings, scratch.duck, scratch.events([day]), [day])
             count.dropped, count.good = count.dropped + gone, count.good - gone
-            transforms.run(settings, connection, [day], scratch.duck, scratch.events([day]))
+            transforms.put(connection, scratch.duck, [day])
         load = manifest.record(connection, scratch, day, count, facts["sums"], actor=facts["actor"], seconds=stages.elapsed(), stages=stages.seconds,
                         fields=facts["fields"], changes=[*facts["changes"].told, *facts["changes"].fatal], error=error)
         let_in = [*facts["changes"].fatal, *(result.failed if result else ())] if error is None else []

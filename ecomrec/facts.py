@@ -1,0 +1,83 @@
+"""What the gates ask beside quality: the days learned from, what an answer costs, and whether it is always the same.
+
+Facts are plain numbers in `facts.json` beside the model; `[<family>.limits]` in gates.toml says how far each may go. A fact that
+could not be found out (no loads on record, a family without a measure) is left out, and its gate is not judged.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from ecomrec import artifact, database, dataset
+from ecomrec.heldout import K, held_out
+from ecomrec.models import serving
+from ecomrec.settings import Settings
+
+FILE = "facts.json"
+BATCH, SINGLES = 512, 64  # units answered together, and one by one
+
+
+def measure(settings: Settings, family: str, data: Path, folder: Path) -> dict[str, float]:
+    """Finds out the facts about the sealed model in `folder`, writes them there, and returns them:
+
+    `days`, `stale_days`, `missing_share` (0-1) of the loads it learned from; `megabytes`; `per_second` answers in batches of 512
+    and `p95_ms` of one; `repeatable`: share of units that get the same answer alone as in a batch.
+    """
+    manifest = artifact.read_manifest(folder)
+    facts = {**_days(settings, manifest.get("day")), "megabytes": sum((folder / name).stat().st_size for name in manifest["files"]) / 1e6}
+    answers = {"recommender": _recommender, "query_classifier": _query_classifier}.get(family)
+    if answers:
+        facts |= _cost(*answers(settings, data, folder))
+    facts = {name: round(float(value), 5) for name, value in facts.items() if value is not None}
+    (folder / FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
+    return facts
+
+
+def read(folder: Path) -> dict[str, float]:
+    """The facts that were found out; `{}` when none were."""
+    return json.loads((folder / FILE).read_text(encoding="utf-8")) if (folder / FILE).is_file() else {}
+
+
+def _days(settings: Settings, day: str | None) -> dict:
+    if day is None:
+        return {}
+    first = date.fromisoformat(day) - timedelta(days=settings.history_days - 1)
+    with database.connect(settings.shop_dsn, application="ecomrec facts") as connection:
+        return next(iter(database.query(connection, "gates/data_days", {"first": first, "last": day})), {})
+
+
+def _cost(count: int, answer: Callable[[np.ndarray], list]) -> dict[str, float]:
+    """`answer`: row numbers below `count` -> one answer each."""
+    if not count:
+        return {}
+    rows = np.arange(min(count, BATCH))
+    answer(rows[:2])  # what is only done once is not an answer's cost
+    began = time.perf_counter()
+    together = answer(rows)
+    batch = time.perf_counter() - began
+    singles, seconds = [], []
+    for row in rows[:SINGLES]:
+        began = time.perf_counter()
+        singles += answer(rows[row:row + 1])
+        seconds.append(time.perf_counter() - began)
+    same = np.mean([one == other for one, other in zip(singles, together, strict=False)])
+    return {"per_second": len(rows) / batch, "p95_ms": 1000 * np.quantile(seconds, 0.95), "repeatable": same}
+
+
+def _recommender(settings: Settings, place: Path, folder: Path) -> tuple[int, Callable[[np.ndarray], list]]:
+    held, model = held_out(dataset.load(place), dataset.TEST), serving.load(folder, settings.threads)
+    given = held["histories"]
+    return len(given), lambda rows: [sorted(ranked.tolist()) for ranked in
+                                     model.recommend(given.users(int(rows[0]), int(rows[-1]) + 1), held["day"], K, held["exclude"])[0]]
+
+
+def _query_classifier(settings: Settings, place: Path, folder: Path) -> tuple[int, Callable[[np.ndarray], list]]:
+    from ecomrec import query_classifier
+    from ecomrec.evaluation import classifier
+
+    queries, model = query_classifier.read(place, "test")["query"], classifier(folder, settings)
+    return len(queries), lambda rows: [found[0] for found in model.predict([queries[row] for row in rows], 1)[0]]

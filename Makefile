@@ -23,7 +23,7 @@ COUNT = awk -v total=$$total -v every=$$([ -t 2 ] && echo 1 || echo 50) '\
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-demo: $(STAMP) ## five months of a shop, end to end, in the Airflow UI (resumes what an earlier one finished)
+demo: $(STAMP) ## four months of a shop, end to end, in the Airflow UI (resumes what an earlier one finished)
 	@$(BIN)/ecomrec demo
 
 test: lint ## ruff and every test

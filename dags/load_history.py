@@ -12,7 +12,7 @@ from wiring import CATALOG, DAG_DEFAULTS, EVENTS, actor, emit, settings
 
 
 @dag(schedule=None, doc_md=__doc__, tags=["ingest"],
-     params={"first": Param("2017-07-03", type="string", format="date", title="First day", description="First day to load, YYYY-MM-DD."),
+     params={"first": Param("2017-08-07", type="string", format="date", title="First day", description="First day to load, YYYY-MM-DD."),
              "last": Param("2017-11-26", type="string", format="date", title="Last day", description="Last day to load, included.")},
      **DAG_DEFAULTS)
 def load_history():

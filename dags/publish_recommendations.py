@@ -5,7 +5,8 @@
 shards; **related** fills what is alike, bought together and popular; **score** (one mapped task a shard) writes each
 user's lists with a reason for each item; **profiles** describes each user; **search** brings `core.items.embedding` up to
 date and fills the query tables, with the champions of `retriever` and `query_classifier`; **audit** counts what
-is wrong; **publish** makes all tables live in one transaction and drops publications that are no longer kept. **Emits** `recommendations`.
+is wrong; **publish** makes all tables live in one transaction, holds the day's purchases against the lists of before
+(`analytics.outcomes`) and drops publications that are no longer kept. **Emits** `recommendations`.
 
 Analysts read `analytics.user_recommendations`, `analytics.user_lists` (all contexts), `analytics.user_profiles` and more;
 they see the old publication until the last instant, then the new one. A rule that cannot hold fails **prepare** and is
@@ -70,9 +71,10 @@ def publish_recommendations():
 
     @task(outlets=[RECOMMENDATIONS])
     def publish(plan: dict, found: dict, **context) -> dict:
+        from ecomrec import outcomes
         from ecomrec.publication import go_live, prune
 
-        live = go_live(settings(), plan["publication_id"], found)
+        live = go_live(settings(), plan["publication_id"], found) | {"outcome": outcomes.watch(settings(), plan["day"])}
         prune(settings())
         emit(context, RECOMMENDATIONS, plan["day"], live)
         return live

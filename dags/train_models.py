@@ -54,29 +54,14 @@ def train_family(family: str):
 
         return build_dataset(settings(), context["run_id"], family, day_of(context))
 
-    @task(**GPU)
-    def train(run_id=None) -> dict:
-        from ecomrec.training import train
+    def stage(name: str, **where):
+        @task(task_id=name, **where)
+        def run(run_id=None) -> dict:
+            from ecomrec import training
 
-        return train(settings(), run_id, family)
+            return getattr(training, name)(settings(), run_id, family)
 
-    @task(**GPU)
-    def compress(run_id=None) -> dict:
-        from ecomrec.training import compress
-
-        return compress(settings(), run_id, family)
-
-    @task(**GPU)
-    def evaluate(run_id=None) -> dict:
-        from ecomrec.training import evaluate
-
-        return evaluate(settings(), run_id, family)
-
-    @task
-    def judge(run_id=None) -> dict:
-        from ecomrec.training import judge
-
-        return judge(settings(), run_id, family)
+        return run()
 
     @task.short_circuit(ignore_downstream_trigger_rules=False)
     def ask(params=None) -> bool:
@@ -91,8 +76,8 @@ def train_family(family: str):
 
         return promote(settings(), run_id, family, decision)
 
-    decision = judge()
-    wanted() >> dataset() >> train() >> compress() >> evaluate() >> decision
+    decision = stage("judge")
+    wanted() >> dataset() >> stage("train", **GPU) >> stage("compress", **GPU) >> stage("evaluate", **GPU) >> decision
     serve = promote(decision)
     decision >> ask() >> approve >> serve
 

@@ -164,18 +164,19 @@ def rotate_key() -> None:
 
 @app.command()
 def demo(keep: Annotated[bool, typer.Option(envvar="ECOMREC_DEMO_KEEP", help="Leave Airflow and Postgres running at the end.")] = False) -> None:
-    """Five months of a real grocer, end to end through Airflow: load, train, gate, publish, and one more day."""
+    """Four months of a real grocer, end to end through Airflow: load, train, gate, publish, and one more day."""
     from ecomrec.demo import run
 
     raise typer.Exit(run(settings(), keep))
 
 
 @app.command("gates")
-def explain_gates(version: Annotated[str, typer.Argument(help="FAMILY/VERSION, for example recommender/7.")]) -> None:
-    """Explain why a model version was let through or refused, gate by gate, as Markdown."""
+def explain_gates(version: Annotated[list[str], typer.Argument(help="FAMILY/VERSION, for example recommender/7.")]) -> None:
+    """Explain why a model version was let through or refused, gate by gate, as Markdown: `ecomrec gates explain recommender/7`, or without `explain`."""
     from ecomrec import database, gates
     from ecomrec.promotion import named
 
+    version = version[-1]
     family, number = named(version)
     with database.connect(settings().shop_dsn, application="ecomrec gates") as connection:
         found = database.query(connection, "gates/of_version", {"family": family, "version": number})

@@ -24,6 +24,7 @@ from ecomrec.settings import Settings
 EPOCH = date(1970, 1, 1)  # day 0 of every day number
 RECIPE = Path(__file__).parent / "recipes" / "recommender.toml"
 TRAIN, VALID, TEST = 0, 1, 2  # the parts of a split
+SEGMENTS = "segments.parquet"
 EVENT_TYPES = {"user_id": pa.string(), "item_id": pa.string(), "day": pa.int32(), "time": pa.int64(), "event_type": pa.string()}
 
 
@@ -68,7 +69,19 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         tombstones.shield(connection)  # an erasure waits for the files, and then takes the person out of them
         events = _copy(connection, "dataset/events", parameters, EVENT_TYPES)
         items = _copy(connection, "dataset/items", parameters, dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()))
-        return write(settings, day, events, items, folder)
+        meta = write(settings, day, events, items, folder)
+        if settings.segment_field:
+            everyone = {"field": settings.segment_field, "first_day": parameters["first_day"], "day": last, "first_user": "", "next_user": None}
+            pq.write_table(_copy(connection, "recommend/segments", everyone, {"user_id": pa.string(), "segment": pa.string()}), folder / SEGMENTS)
+        return meta
+
+
+def segments(folder: Path) -> dict[str, str]:
+    """The segment of each user who has one (setting `segment_field`)."""
+    if not (folder / SEGMENTS).is_file():
+        return {}
+    table = pq.read_table(folder / SEGMENTS)
+    return dict(zip(table["user_id"].to_pylist(), table["segment"].to_pylist(), strict=True))
 
 
 def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folder: Path, by_user: bool = False) -> dict:

@@ -1,4 +1,4 @@
-"""`make demo`: five months of a shop through Airflow's own API and scheduler, then one more day. Nothing goes by a side door.
+"""`make demo`: four months of a shop through Airflow's own API and scheduler, then one more day. Nothing goes by a side door.
 
 Run ids are the same every time, so a second demo goes on where the first one ended: what succeeded is kept, what failed
 is cleared, what still runs is waited for.
@@ -22,7 +22,7 @@ from ecomrec.errors import EcomrecError
 from ecomrec.settings import Settings
 
 DATASET = "completejourney"
-FIRST, LAST, NEXT = "2017-07-03", "2017-11-26", "2017-11-27"
+FIRST, LAST, NEXT = "2017-08-07", "2017-11-26", "2017-11-27"
 FAMILIES = ["recommender", "query_classifier"]  # the retriever takes minutes more, and simulated searches say little about it
 DAGS = ["load_history", "train_models", "publish_recommendations", "ingest_catalog", "ingest_events"]
 MARKS = {"success": "done", "failed": "FAILED", "upstream_failed": "not reached", "up_for_retry": "will be tried again"}

@@ -1,6 +1,8 @@
 """DuckDB on disk, for what is computed outside Postgres: bounded in memory, gone at the end, and streamed into COPY."""
 
 import os
+import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,18 +11,22 @@ from threading import Thread
 from typing import BinaryIO
 
 import duckdb
+import psutil
 import psycopg2
 
 from ecomrec.errors import EcomrecError
 from ecomrec.settings import Settings
 
+MINE = f"ecomrec-{socket.gethostname()}-"
+
 
 @contextmanager
 def open_duck(settings: Settings) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
     """A database in a folder of its own, and that folder; both are gone at the end. Raises EcomrecError when its disk is full."""
-    if settings.scratch:
-        settings.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ecomrec-", dir=settings.scratch) as name, duckdb.connect(f"{name}/scratch.duckdb") as connection:
+    base = settings.scratch or Path(tempfile.gettempdir())
+    base.mkdir(parents=True, exist_ok=True)
+    _sweep(base)
+    with tempfile.TemporaryDirectory(prefix=f"{MINE}{os.getpid()}-", dir=base) as name, duckdb.connect(f"{name}/scratch.duckdb") as connection:
         try:
             connection.execute(f"SET memory_limit = '{settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
                                "SET preserve_insertion_order = true")
@@ -28,6 +34,14 @@ def open_duck(settings: Settings) -> Iterator[tuple[duckdb.DuckDBPyConnection, P
         except duckdb.Error as error:
             raise_if_full(error, Path(name))
             raise
+
+
+def _sweep(base: Path) -> None:
+    """Removes what loads of this machine that were killed have left: it is large, and about people."""
+    for left in base.glob(f"{MINE}*"):
+        pid = left.name.removeprefix(MINE).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def stream(connection: duckdb.DuckDBPyConnection, query: str, parameters: list, use: Callable[[BinaryIO], int]) -> int:

@@ -23,6 +23,8 @@ Echo = Callable[[str], None]
 SAMPLE = 2000          # units on which spoilt inputs are tried
 LIGHT, HEAVY = 10, 50  # purchases known of a light user at most, of a heavy one at least
 HEAD = 0.2             # share of the universe, best-selling first, that is head
+GROUPS = 6             # segments of users, and shelves of products, that are looked at one by one
+AGES = (7, 14, 28)     # days that lists may be old
 INJECTED = 10          # best-sellers that somebody slips into every history
 
 
@@ -57,17 +59,27 @@ def _recommender(settings: Settings, place: Path, folder: Path, champion: Path |
     head = np.zeros(max(int(held["items"].max(initial=0)), len(sold)) + 1, dtype=bool)
     head[np.argsort(-sold, kind="stable")[:max(1, int(HEAD * len(sold)))]] = True
     owner = np.repeat(np.arange(len(known)), np.diff(held["offsets"]))
+    of_user = dataset.segments(place)
+    groups = np.array([of_user.get(user, "") for user in table["unit"].to_pylist()])
+    shelves = _shelves(place, len(sold), int(held["items"].max(initial=0)))
     for name, ranked in lists.items():
         mean = _quality(ranked, held["offsets"], held["items"])
         for part, rows in (("new users", known == 0), ("light users", (known > 0) & (known <= LIGHT)), ("heavy users", known >= HEAVY)):
             columns[f"{part}|{name}"] = np.where(rows, mean, np.nan)
-        for part, wanted in (("head products", head[held["items"]]), ("tail products", ~head[held["items"]] & (held["items"] < len(sold)))):
+        for segment in _largest(groups):
+            columns[f"segment {segment}|{name}"] = np.where(groups == segment, mean, np.nan)
+        products = [("head products", head[held["items"]]), ("tail products", ~head[held["items"]] & (held["items"] < len(sold)))]
+        products += [(f"products of {shelf}", shelves[held["items"]] == shelf) for shelf in _largest(shelves[held["items"]])]
+        for part, wanted in products:
             users, offsets, items = metrics.wanted(owner[wanted], held["items"][wanted])
             columns[f"{part}|{name}"] = np.full(len(known), np.nan)
             columns[f"{part}|{name}"][users] = _quality(ranked[users], offsets, items)
     drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(known))[:SAMPLE])
     best = np.argsort(-sold, kind="stable")[:INJECTED].astype(np.int32)
-    for name, spoil in (("no history", _forget), ("half of the history", _truncate), ("shuffled history", _shuffle), ("best-sellers slipped in", lambda rows: _inject(rows, best))):
+    spoilt = {"no history": _forget, "half of the history": _truncate, "shuffled history": _shuffle, "best-sellers slipped in": lambda rows: _inject(rows, best)}
+    # A publication that is `age` days old, or one of whose days were late, knows nothing newer.
+    spoilt |= {f"lists {age} days old": lambda rows, age=age: _rows(rows, rows.days <= held["day"] - age) for age in AGES}
+    for name, spoil in spoilt.items():
         given = _joined([spoil(_one(held["histories"], row)) for row in drawn])
         ranked = recommend(models["candidate"], data.item_ids, given, held["day"], held["exclude"])
         values = np.full(len(known), np.nan)
@@ -76,6 +88,18 @@ def _recommender(settings: Settings, place: Path, folder: Path, champion: Path |
         values[drawn] = _quality(ranked, offsets, items)
         columns[f"robust: {name}|candidate"] = values
     return columns
+
+
+def _largest(groups: np.ndarray) -> list[str]:
+    """The names of the GROUPS largest groups; no name is none."""
+    names, counts = np.unique(groups[groups != ""], return_counts=True)
+    return [str(name) for name in names[np.argsort(-counts, kind="stable")[:GROUPS]]]
+
+
+def _shelves(place: Path, items: int, last: int) -> np.ndarray:
+    """The first level of each item's category; items beyond the universe have none."""
+    names = [category.split("/")[0].replace("|", " ") for category in pq.read_table(place / "items.parquet")["category"].to_pylist()]
+    return np.array([*names, *[""] * (max(last + 1, items) - len(names))])
 
 
 def recommend(model, item_ids: np.ndarray, given: Histories, day: int, exclude: bool) -> np.ndarray:

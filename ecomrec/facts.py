@@ -25,13 +25,14 @@ def measure(settings: Settings, family: str, data: Path, folder: Path) -> dict[s
     """Finds out the facts about the sealed model in `folder`, writes them there, and returns them:
 
     `days`, `stale_days`, `missing_share` (0-1) of the loads it learned from; `megabytes`; `per_second` answers in batches of 512
-    and `p95_ms` of one; `repeatable`: share of units that get the same answer alone as in a batch.
+    and `p95_ms` of one; `repeatable`: share of units that get the same answer alone as in a batch;
+    `part_gain`: how much better the whole is than the best of its parts.
     """
     manifest = artifact.read_manifest(folder)
     facts = {**_days(settings, manifest.get("day")), "megabytes": sum((folder / name).stat().st_size for name in manifest["files"]) / 1e6}
     answers = {"recommender": _recommender, "query_classifier": _query_classifier}.get(family)
     if answers:
-        facts |= _cost(*answers(settings, data, folder))
+        facts |= _cost(*answers(settings, data, folder)) | _parts(folder)
     facts = {name: round(float(value), 5) for name, value in facts.items() if value is not None}
     (folder / FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
     return facts
@@ -48,6 +49,14 @@ def _days(settings: Settings, day: str | None) -> dict:
     first = date.fromisoformat(day) - timedelta(days=settings.history_days - 1)
     with database.connect(settings.shop_dsn, application="ecomrec facts") as connection:
         return next(iter(database.query(connection, "gates/data_days", {"first": first, "last": day})), {})
+
+
+def _parts(folder: Path) -> dict[str, float]:
+    """How much better the whole ranks than the best of its parts alone, on the test units."""
+    file = folder / "evaluation.json"
+    measured = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    best = max((part[f"NDCG@{K}"] for part in measured.get("candidate_parts", {}).values()), default=0.0)
+    return {"part_gain": measured["models"]["candidate"][f"NDCG@{K}"] / best - 1} if best else {}
 
 
 def _cost(count: int, answer: Callable[[np.ndarray], list]) -> dict[str, float]:

@@ -54,8 +54,11 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
     return {**row, "day": day, "model_version": model_version, "shards": shards}
 
 
-def audit(settings: Settings, publication_id: int, day: str) -> dict:
-    """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live."""
+def audit(settings: Settings, publication_id: int, day: str, whole: bool = True) -> dict:
+    """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live.
+
+    `whole`: it must have every user; a shadow has not.
+    """
     names = {name: partition(table, publication_id) for name, table in (("recommendations", "user_recommendations"), ("profiles", "user_profiles"),
                                                                         ("served", "served_items"))}
     mine = {partition(table, publication_id) for table in TABLES}
@@ -68,7 +71,7 @@ def audit(settings: Settings, publication_id: int, day: str) -> dict:
         found |= searched
         problems = [f"{name} = {found[name]:,}" for name in MUST_BE_ZERO if found[name]]
         problems += [f"{name} = {found[name]:,}, expected {found['expected_users']:,}" for name in ("users", "profiles")
-                     if found[name] != found["expected_users"]]
+                     if whole and found[name] != found["expected_users"]]
         if not found["users"]:
             problems.append("no user at all")
         if problems:
@@ -117,14 +120,16 @@ def prune(settings: Settings) -> int:
     """Drops the rows of publications that are no longer kept; returns how many. A busy reader only delays it to the next run."""
     with database.connect(settings.shop_dsn, application="ecomrec prune") as connection:
         outdated = database.query(connection, "publish/outdated", {"kept": settings.publications_kept})
-    dropped = 0
-    for row in outdated:
-        try:
-            with database.connect(settings.shop_dsn, application="ecomrec prune") as connection, connection.cursor() as cursor:
-                cursor.execute(LOCK_TIMEOUT)
-                for table in TABLES:
-                    database.execute(connection, "publish/drop_partition", partition=partition(table, row["publication_id"]))
-            dropped += 1
-        except psycopg2.errors.LockNotAvailable:
-            continue
-    return dropped
+    return sum(drop(settings, row["publication_id"]) for row in outdated)
+
+
+def drop(settings: Settings, publication_id: int) -> bool:
+    """Drops the rows of a publication; False when a reader was too busy with them."""
+    try:
+        with database.connect(settings.shop_dsn, application="ecomrec prune") as connection, connection.cursor() as cursor:
+            cursor.execute(LOCK_TIMEOUT)
+            for table in TABLES:
+                database.execute(connection, "publish/drop_partition", partition=partition(table, publication_id))
+    except psycopg2.errors.LockNotAvailable:
+        return False
+    return True

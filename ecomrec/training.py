@@ -97,6 +97,11 @@ def promote(settings: Settings, run: str, family: str, decision: dict, echo: Ech
         before = champions.champion(settings, family)
         looked = canary.look(settings, family, folders["dataset"], registry.fetch(settings, served["uri"]),
                              registry.fetch(settings, before["uri"]) if before and before["version"] != served["version"] else None)
+        if family == "recommender":
+            from ecomrec.recommend import shadow
+
+            day = artifact.read_manifest(registry.fetch(settings, served["uri"]))["day"]
+            looked["shadow"] = shadow.publish(settings, run, day, served)
         with database.connect(settings.shop_dsn, application="ecomrec canary") as connection:
             champions.record(connection, "train_models", "canary", f"{family}/{served['version']}", looked)
         echo(f"{family}: {looked['canaries']} canaries" + ("" if looked["overlap"] is None else f", {looked['overlap']:.0%} of what the champion answers stays"))

@@ -209,7 +209,7 @@ def test_demo_runs_every_stage_and_stops_what_it_started(stack):
     assert demo.run(stack.settings) == 0
     assert stack.calls == ["up", "report", "down"]
     assert [body["dag_run_id"] for body in stack.fake.bodies] == [
-        "demo__load_history__2017-07-03__2017-11-26", "demo__train_models__2017-11-26", "demo__ingest_catalog__2017-11-27",
+        "demo__load_history__2017-08-07__2017-11-26", "demo__train_models__2017-11-26", "demo__ingest_catalog__2017-11-27",
         "demo__ingest_events__2017-11-27"]
     assert not any(stack.fake.dags.values())  # none is paused any more
     figures = json.loads((stack.settings.home / "demo.json").read_text())
@@ -237,7 +237,7 @@ def test_a_failed_stage_is_named_and_the_next_demo_goes_on_from_it(stack, capsys
     stack.fake.broken.clear()
     assert demo.run(stack.settings) == 0
     assert stack.fake.cleared == ["demo__train_models__2017-11-26"]
-    assert [body["dag_run_id"] for body in stack.fake.bodies].count("demo__load_history__2017-07-03__2017-11-26") == 1
+    assert [body["dag_run_id"] for body in stack.fake.bodies].count("demo__load_history__2017-08-07__2017-11-26") == 1
 
 
 def test_what_was_up_stays_up_and_keep_keeps(stack, monkeypatch):

@@ -73,6 +73,8 @@ def test_a_small_day_through_airflow(tmp_path):
         airflow.wait("train_models", "training", timeout=600)
         assert rows(settings.shop_dsn, "SELECT count(*) FROM analytics.model_gates WHERE family = 'recommender'")[0][0] >= 3
         published(airflow, "train_models", "training")
+        assert rows(settings.shop_dsn, "SELECT (detail -> 'canaries')::integer > 50, detail -> 'shadow' ->> 'users' FROM ops.audit_log WHERE action = 'canary'") == [(True, str(USERS))]
+        assert rows(settings.shop_dsn, "SELECT state, users FROM ops.publications WHERE run_key LIKE 'shadow%%'") == [("shadow", USERS)]
         assert lists_are_personal(settings)
 
         write_shop(store, [NEXT])

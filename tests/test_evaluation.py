@@ -69,6 +69,20 @@ def test_the_champion_slices_and_spoilt_inputs_are_columns_of_the_same_units(jud
     assert {"slice: heavy users", "slice: head products", "robust: shuffled history"} <= set(found) and "champion" in decision["means"]
 
 
+def test_segments_of_people_shelves_and_old_lists_are_looked_at_one_by_one(judge, past, data, tmp_path):  # noqa: F811
+    loaded, given = past
+    pq.write_table(pa.table({"user_id": loaded.user_ids.tolist(), "segment": ["north" if n % 2 else "south" for n in range(USERS)]}), data / dataset.SEGMENTS)
+    try:
+        decision, found = judge(ease_of(loaded, given, tmp_path / "candidate"))
+    finally:
+        (data / dataset.SEGMENTS).unlink()
+    assert {"slice: segment north", "slice: segment south", "robust: lists 7 days old", "robust: lists 28 days old"} <= set(found)
+    assert any(gate.startswith("slice: products of ") for gate in found)
+    table = pq.read_table(tmp_path / "candidate" / "evaluation.parquet")
+    north, south = (table[f"segment {name}|candidate"].to_numpy() for name in ("north", "south"))
+    assert (np.isnan(north) != np.isnan(south)).all() and np.nanmean(np.where(np.isnan(north), south, north)) == pytest.approx(decision["means"]["candidate"], abs=1e-4)
+
+
 def test_a_champion_with_another_universe_is_measured_in_the_candidates_numbering(past, tmp_path):
     loaded, given = past
     odd = np.arange(1, ITEMS, 2)
@@ -88,13 +102,15 @@ def bad(name, loaded, given, folder):
         return sealed(folder, "popularity", lambda place: popularity.save(place, popularity.Popularity(loaded.item_ids, np.bincount(given.items, minlength=ITEMS).astype(np.float32))))
     if name == "one category":  # a quarter of the shop is all that it ever shows
         return sealed(folder, "popularity", lambda place: popularity.save(place, popularity.Popularity(loaded.item_ids, np.where(np.arange(ITEMS) < 10, 100.0, 0.0).astype(np.float32))))
+    if name == "half of the data":  # the load of half of the shop's users was forgotten
+        return ease_of(loaded, given.users(0, USERS // 2), folder, np.unique(given.users(0, USERS // 2).items)[: ITEMS // 2])
     good = serving.load(ease_of(loaded, given, folder.with_name("good")), 1)
     if name == "quantised to rubbish":  # one bit a weight
         return item_item(folder, good.item_ids, np.sign(good.weights - np.median(good.weights)), good.popularity)
     return item_item(folder, good.item_ids, good.weights, -good.popularity)  # broken for new users
 
 
-@pytest.mark.parametrize("name", ["shuffled labels", "popular only", "one category", "quantised to rubbish", "broken for new users"])
+@pytest.mark.parametrize("name", ["shuffled labels", "popular only", "one category", "quantised to rubbish", "half of the data", "broken for new users"])
 def test_a_bad_candidate_is_refused(judge, past, tmp_path, name):
     loaded, given = past
     decision, found = judge(bad(name, loaded, given, tmp_path / "bad"), ease_of(loaded, given, tmp_path / "champion"))

@@ -164,7 +164,8 @@ def test_two_loads_of_one_day_at_once_take_turns(shop):
 
 
 @pytest.mark.slow
-def test_a_loader_killed_at_any_moment_leaves_the_day_as_it_was(shop, good_day):
+def test_a_loader_killed_at_any_moment_leaves_the_day_as_it_was(shop, good_day, tmp_path):
+    shop = shop.model_copy(update={"scratch": tmp_path / "scratch"})
     deliver(shop, [event(n, quantity=9) for n in range(20_000)])
     for seconds in (0.6, 1.2, 2.0, 2.6, 3.2, 3.8):
         process = _loader(shop)
@@ -176,6 +177,7 @@ def test_a_loader_killed_at_any_moment_leaves_the_day_as_it_was(shop, good_day):
     ingest.load_events(shop, DAY)
     assert rows(shop.shop_dsn, "SELECT count(*), min(quantity) FROM core.events") == [(20_000, 9.0)]
     assert rows(shop.shop_dsn, "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace") == []
+    assert list(shop.scratch.iterdir()) == [], "a killed load leaves nothing on disk once another has run"
 
 
 def _loader(settings) -> subprocess.Popen:

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     # Ingest
     max_rejected_share: float = Field(0.01, ge=0, le=1, description="Share of a day's rows (0-1) that may break the contract before the day fails.")
     mapping: str = Field("", description="TOML file that maps the shop's own field names: a path, or a key of the object store. Empty: the contract's own names.")
-    ingest_memory: str = Field("512MB", pattern=r"^[0-9]+[MG]B$", description="Memory that parsing a load may take before it spills to disk.")
+    ingest_memory: str = Field("256MB", pattern=r"^[0-9]+[MG]B$", description="Memory that parsing a load may take before it spills to disk.")
     scratch: Path | None = Field(None, description="Folder for what a load spills to disk, about twice its compressed files. Empty: the system's temporary folder.")
     expectations: str = Field("", description="Folder of the shop's own checks, events.toml and catalog.toml: an absolute path, or a prefix of the object store. Empty: config/expectations in the store.")
     bot_actions_a_minute: int = Field(60, ge=1, description="Searches and clicks in one minute beyond which a user is taken for a robot on that day.")

@@ -132,6 +132,15 @@ def main(events: int, runs: int) -> None:
     with tempfile.TemporaryDirectory(prefix="ecomrec-ingest-") as folder:
         settings = prepare(Path(folder) / "home")
         try:
+            flat = {}
+            for size in (1_000_000, 10_000_000):
+                deliver(settings, size)
+                seconds, done = load(settings)
+                flat[size] = done["peak_mb"]
+                cases[f"{size // 1_000_000}m.peak_mb"] = figure(done["peak_mb"], "MB")
+                cases[f"{size // 1_000_000}m.seconds"] = figure(seconds, "s")
+                print(f"{size:,}: {seconds:.1f} s, peak {done['peak_mb']:.0f} MB", flush=True)
+            cases["memory_10m_over_1m"] = figure(flat[10_000_000] / flat[1_000_000], "ratio")
             deliver(settings, events)
             load(settings)  # warms caches, and gives the rows for the CSV
             ready = Path(folder) / "ready.csv"
@@ -163,15 +172,6 @@ def main(events: int, runs: int) -> None:
                 f"{name}.file_bytes_per_row": figure(raw / events, "bytes")}
             for stage in stages[0]:
                 cases[f"{name}.seconds.{stage}"] = figure(statistics.median([found[stage] for found in stages]), "s", runs)
-            flat = {}
-            for size in (1_000_000, 10_000_000):
-                deliver(settings, size)
-                seconds, done = load(settings)
-                flat[size] = done["peak_mb"]
-                cases[f"{size // 1_000_000}m.peak_mb"] = figure(done["peak_mb"], "MB")
-                cases[f"{size // 1_000_000}m.seconds"] = figure(seconds, "s")
-                print(f"{size:,}: {seconds:.1f} s, peak {done['peak_mb']:.0f} MB", flush=True)
-            cases["memory_10m_over_1m"] = figure(flat[10_000_000] / flat[1_000_000], "ratio")
         finally:
             postgres.stop(settings)
     print(write("ingest", COMMAND, cases))

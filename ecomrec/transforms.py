@@ -7,7 +7,7 @@ has parsed or, when days are made again, on those of core.events.
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import duckdb
 
@@ -19,6 +19,7 @@ MADE = ("bot_users", "sessions", "search_outcomes", "item_daily", "user_daily") 
 TABLES = tuple(f"core.{name}" for name in MADE)
 EVENTS = {"event_day": "DATE", "event_id": "VARCHAR", "event_time": "TIMESTAMPTZ", "user_id": "VARCHAR", "session_id": "VARCHAR", "event_type": "VARCHAR",
           "item_id": "VARCHAR", "query": "VARCHAR", "position": "INTEGER", "price": "DOUBLE", "quantity": "DOUBLE", "simulated": "BOOLEAN"}
+PART_ROWS = 1_000_000  # events that are worked on at a time
 BATCH_ROWS = 2_000_000  # events that are made again together: what they need on disk stays small
 
 
@@ -28,7 +29,25 @@ def find_bots(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str) 
     duck.execute(f"CREATE OR REPLACE TEMPORARY VIEW events AS {events}")
     duck.execute("CREATE TABLE IF NOT EXISTS bot_users (event_day DATE, user_id VARCHAR, actions INTEGER, busiest_minute INTEGER, active_hours INTEGER, reason VARCHAR)")
     duck.execute("DELETE FROM bot_users WHERE event_day IN (SELECT DISTINCT event_day FROM events)")
-    duck.execute(f"INSERT INTO bot_users {database.text('transforms/bot_users')}", limits)
+    for _ in _parts(duck):
+        duck.execute(f"INSERT INTO bot_users {database.text('transforms/bot_users')}", limits)
+
+
+def _parts(duck: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Makes the view `part` of `events` over and over, each time of the next users in order, PART_ROWS events at a time: what is made of
+    a day then fits in memory, however large the day is."""
+    (rows,) = duck.execute("SELECT count(*) FROM events").fetchone()
+    shares = [number / (rows // PART_ROWS + 1) for number in range(1, rows // PART_ROWS + 1)]
+    cuts = duck.execute("SELECT quantile_disc(user_id, ?) FROM (SELECT user_id FROM events USING SAMPLE reservoir(20000 ROWS) REPEATABLE (42))", [shares]).fetchone()[0] if shares else []
+    cuts = sorted(set(cuts or []))
+    for low, high in zip([None, *cuts], [*cuts, None], strict=True):
+        wanted = [f"user_id {sign} {_quoted(cut)}" for sign, cut in ((">=", low), ("<", high)) if cut is not None]
+        duck.execute(f"CREATE OR REPLACE TEMPORARY VIEW part AS SELECT * FROM events WHERE {' AND '.join(wanted) or 'true'}")
+        yield
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def run(settings: Settings, connection, days: list[str]) -> dict[str, int]:
@@ -41,13 +60,21 @@ def run(settings: Settings, connection, days: list[str]) -> dict[str, int]:
 def make(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str, days: list[str]) -> None:
     """Makes the tables MADE in `duck`, or the rows of `days` in them anew. `events`: a SELECT of these days' events, with the columns EVENTS."""
     find_bots(settings, duck, events)
-    duck.execute(f"CREATE OR REPLACE TABLE visits AS {database.text('transforms/visits')}")
-    for name in MADE[1:]:
-        made = database.text(f"transforms/{name}")
-        duck.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM ({made}) LIMIT 0")
+    for number, _ in enumerate(_parts(duck)):
+        duck.execute(f"CREATE OR REPLACE TABLE visits AS {database.text('transforms/visits')}")
+        for name in ("sessions", "search_outcomes", "user_daily", "item_parts"):
+            _fill(duck, name, [] if number else days)
+    _fill(duck, "item_daily", days)
+    duck.execute("DROP TABLE visits; DROP TABLE item_parts")
+
+
+def _fill(duck: duckdb.DuckDBPyConnection, name: str, days: list[str]) -> None:
+    """Adds to the table `name` what its SQL gives, in place of what it had of `days`."""
+    made = database.text(f"transforms/{name}")
+    duck.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM ({made}) LIMIT 0")
+    if days:
         duck.execute(f"DELETE FROM {name} WHERE event_day IN (SELECT unnest(?::DATE[]))", [days])
-        duck.execute(f"INSERT INTO {name} {made}")
-    duck.execute("DROP TABLE visits")
+    duck.execute(f"INSERT INTO {name} {made}")
 
 
 def put(connection, duck: duckdb.DuckDBPyConnection, days: list[str]) -> dict[str, int]:

@@ -45,8 +45,10 @@ def table_csv(dsn: str, table: str, columns: str) -> str:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("part_rows", [1_000_000, 2])
 @pytest.mark.parametrize("case", CASES, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_rows_in_rows_out(shop, case):
+def test_rows_in_rows_out(shop, case, part_rows, monkeypatch):
+    monkeypatch.setattr(transforms, "PART_ROWS", part_rows)  # a large day is worked on some users at a time
     days = put_events(shop.shop_dsn, (case / "core.events.csv").read_text(encoding="utf-8"))
     expected = (case / "expect.csv").read_text(encoding="utf-8")
     columns = expected.splitlines()[0]

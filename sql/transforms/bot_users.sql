@@ -8,7 +8,7 @@ FROM (
     SELECT event_day, user_id, sum(actions)::INTEGER AS actions, max(actions)::INTEGER AS busiest_minute,
            count(DISTINCT date_trunc('hour', minute))::INTEGER AS active_hours
     FROM (SELECT event_day, user_id, date_trunc('minute', event_time) AS minute, count(*) AS actions
-          FROM events
+          FROM part
           WHERE event_type IN ('search', 'click')
           GROUP BY ALL) AS minutes
     GROUP BY event_day, user_id) AS users

@@ -12,5 +12,5 @@ FROM (
            coalesce(event_time - lag(event_time) OVER (
                PARTITION BY event_day, user_id, coalesce(session_id, '') ORDER BY event_time, event_type <> 'search', event_id)
                > INTERVAL '30 minutes', true) AS starts
-    FROM events e
+    FROM part e
     WHERE NOT EXISTS (SELECT 1 FROM bot_users b WHERE b.event_day = e.event_day AND b.user_id = e.user_id)) AS cut

@@ -9,7 +9,9 @@ WITH cells AS (
     LEFT JOIN bot_users r ON r.event_day = e.event_day AND r.user_id = e.user_id
     GROUP BY e.event_day, e.event_type, hour
 ), doubled AS (
-    SELECT event_day AS day, count(*) - count(DISTINCT event_id) AS ids FROM events GROUP BY event_day
+    SELECT event_day AS day, sum(rows - 1) AS ids
+    FROM (SELECT event_day, event_id, count(*) AS rows FROM events GROUP BY event_day, event_id HAVING count(*) > 1) AS twice
+    GROUP BY event_day
 ), days AS (
     SELECT day, sum(rows) AS rows, sum(session_id) AS session_id, sum(item_id) AS item_id, sum(unknown) AS unknown, sum(by_robots) AS by_robots,
            max(newest) AS newest, sum(rows) FILTER (WHERE event_type = 'purchase') AS bought,

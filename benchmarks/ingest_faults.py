@@ -1,6 +1,6 @@
 """What a load leaves behind when it dies: 50 kills of the loader, 10 of Postgres, and every bad file; each is then run again.
 
-    python -m benchmarks.ingest_faults [events, default 200000] [kills, default 50] [deaths of Postgres, default 10]
+    python -m benchmarks.ingest_faults [events, default 60000] [kills, default 50] [deaths of Postgres, default 10]
 
 The day is delivered anew, with other users, before every kill, so that the old day and the new one can be told apart. At a moment
 drawn evenly from a whole load (seed 42) the loader, or the server with all its processes, gets SIGKILL. Then: what readers see
@@ -154,4 +154,4 @@ def main(events: int, count: int, deaths: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(given) if given else default for given, default in zip((sys.argv[1:] + [""] * 3)[:3], (200_000, 50, 10), strict=True)))
+    main(*(int(given) if given else default for given, default in zip((sys.argv[1:] + [""] * 3)[:3], (60_000, 50, 10), strict=True)))

@@ -10,14 +10,18 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
+
 from ecomrec import data_docs, database
-from ecomrec.errors import InputError
+from ecomrec.errors import DatabaseDown, InputError
 from ecomrec.settings import Settings, sqlalchemy_url
 from ecomrec.store import open_store
 
 FOLDER = Path(__file__).parent / "expectations"
 OURS = "config/expectations"  # of the object store: the shop's own checks
 SEVERITIES = {"fail": "critical", "warn": "warning"}  # as Great Expectations calls them
+LOST = "server closed the connection"
+AGAIN = "nothing of this step was kept; bring Postgres back and run the task again"
 SAMPLED = ("price", "quantity", "position", "event_type")  # columns of which a page may show examples; none of them is about a person
 
 
@@ -94,8 +98,13 @@ def validate(settings: Settings, table: str, suite: str, day_column: str, days: 
     with staging_table(settings, "statistics", "validation/create_statistics") as statistics:
         kept = _statistics(settings, table, suite, days, whole or [], numbers, statistics)
         run = _Run(settings, table, day_column, days, statistics)
-        found = run.validate(checks, days)
-        verdicts = [run.by_day(check, days, found[check["name"]]) for check in checks]
+        try:
+            found = run.validate(checks, days)
+            verdicts = [run.by_day(check, days, found[check["name"]]) for check in checks]
+        except Exception as error:
+            if _lost(error):
+                raise DatabaseDown(f"Postgres went away during the checks: {str(error).splitlines()[0]}", AGAIN) from error
+            raise
     docs = data_docs.write(settings, run.gx, "The shop's " + suite, suite, days, [_unnamed(result) for result in found.values() if not isinstance(result, Exception)])
     return {day: Result(tuple(verdict[day] for verdict in verdicts), tuple(row for row in kept if str(row["day"]) == day), docs) for day in days}
 
@@ -171,6 +180,8 @@ class _Run:
             return Check(check["name"], check["severity"], passed, observed[:500])
 
         broken = str(result) if isinstance(result, Exception) else _raised(result)
+        if LOST in broken:  # not the day's fault
+            raise DatabaseDown(f"Postgres went away during the check {check['name']!r}", AGAIN)
         if broken:
             return dict.fromkeys(days, verdict(False, f"the check could not run: {broken}"))
         if "query" in check:
@@ -193,6 +204,15 @@ class _Run:
                 return self.gx.expectations.UnexpectedRowsExpectation(unexpected_rows_query=query, **facts)
             arguments = {name: value for name, value in check.items() if name not in ("name", "severity", "type", "enabled")}
             return getattr(self.gx.expectations, check["type"])(**arguments, **facts)
+
+
+def _lost(error: BaseException | None) -> bool:
+    """True when a lost connection is what the error comes from, however wrapped."""
+    while error is not None:
+        if isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _unnamed(result):

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import sqlalchemy
 
-from ecomrec import database, ingest
+from ecomrec import database, ingest, validation
 from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFailed
 from ecomrec.runtime.postgres import SYSTEM_USER
 from tests.badfiles import BAD_FILES, give
@@ -68,6 +69,32 @@ def test_postgres_that_goes_away_half_way_leaves_the_day_as_it_was(shop, monkeyp
     ingest.load_events(shop, DAY)
     assert rows(shop.shop_dsn, "SELECT count(*), min(quantity) FROM core.events") == [(400, 9.0)]
     assert rows(shop.shop_dsn, "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace") == []
+
+
+def test_postgres_that_goes_away_during_the_checks_is_no_fault_of_the_day(shop, monkeypatch):
+    deliver(shop, [event(n) for n in range(100)])
+    create, seen = sqlalchemy.create_engine, []
+
+    def cut(connection, *_):
+        seen.append(1)
+        if len(seen) == 1:
+            admin = psycopg2.connect(shop.shop_dsn)
+            admin.cursor().execute("SELECT pg_terminate_backend(%s, 5000)", (connection.connection.dbapi_connection.info.backend_pid,))
+            admin.close()
+
+    def engine(*given, **how):
+        made = create(*given, **how)
+        sqlalchemy.event.listen(made, "before_cursor_execute", cut)
+        return made
+
+    validation.library()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlalchemy, "create_engine", engine)
+        with pytest.raises(DatabaseDown, match="run the task again"):
+            ingest.load_events(shop, DAY)
+    assert rows(shop.shop_dsn, "SELECT * FROM ops.loads") == []
+    ingest.load_events(shop, DAY)
+    assert len(live(shop)) == 100
 
 
 def test_a_bad_file_is_refused_by_name_and_the_day_stays(shop):

@@ -48,7 +48,7 @@ def processes(settings) -> list[str]:
     return found
 
 
-def gone(settings, seconds: float = 60) -> bool:
+def gone(settings, seconds: float = 120) -> bool:
     deadline = time.monotonic() + seconds
     while processes(settings) and time.monotonic() < deadline:
         time.sleep(0.3)

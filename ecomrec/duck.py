@@ -14,6 +14,7 @@ import duckdb
 import psutil
 import psycopg2
 
+from ecomrec import database
 from ecomrec.errors import EcomrecError
 from ecomrec.settings import Settings
 
@@ -31,7 +32,7 @@ def open_duck(settings: Settings) -> Iterator[tuple[duckdb.DuckDBPyConnection, P
             connection.execute(f"SET memory_limit = '{settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
                                "SET preserve_insertion_order = true")
             yield connection, Path(name)
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError) as error:
             raise_if_full(error, Path(name))
             raise
 
@@ -42,6 +43,18 @@ def _sweep(base: Path) -> None:
         pid = left.name.removeprefix(MINE).partition("-")[0]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def fill(duck: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str], connection, query: str, parameters: dict | None = None) -> None:
+    """Makes `table` of the rows that `sql/<query>.sql` gives in Postgres. `columns`: name -> DuckDB type, in the query's order."""
+    kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
+    spills = duck.execute("SELECT current_setting('temp_directory')").fetchone()[0]
+    with tempfile.NamedTemporaryFile(suffix=".csv", dir=Path(spills).parent) as spool:
+        database.copy_out(connection, query, spool, parameters)
+        spool.flush()
+        # A quoted empty text is one, an unquoted one is NULL, as Postgres writes them.
+        duck.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv(?, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
+                     f"nullstr = '', allow_quoted_nulls = false, columns = {{{kinds}}})", [spool.name])
 
 
 def stream(connection: duckdb.DuckDBPyConnection, query: str, parameters: list, use: Callable[[BinaryIO], int]) -> int:
@@ -87,7 +100,7 @@ class _Checked:
         return chunk
 
 
-def raise_if_full(error: duckdb.Error, folder: Path) -> None:
+def raise_if_full(error: duckdb.Error | OSError, folder: Path) -> None:
     text = str(error)
     if "No space left" in text or "max_temp_directory_size" in text:
         raise EcomrecError(f"no disk space left for a load in {folder.parent}: {text.splitlines()[0]}",

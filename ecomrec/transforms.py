@@ -5,14 +5,13 @@ number of times. The SQL in `sql/transforms/` is the definition; DuckDB runs it 
 has parsed or, when days are made again, on those of core.events.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 
 import duckdb
 
 from ecomrec import database
-from ecomrec.duck import open_duck, stream
+from ecomrec.duck import fill, open_duck, stream
 from ecomrec.settings import Settings
 
 MADE = ("bot_users", "sessions", "search_outcomes", "item_daily", "user_daily")  # in the order in which they are made
@@ -23,7 +22,7 @@ PART_ROWS = 1_000_000  # events that are worked on at a time
 BATCH_ROWS = 2_000_000  # events that are made again together: what they need on disk stays small
 
 
-def find_bots(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str) -> None:
+def _find_bots(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str) -> None:
     """Makes the view `events` and fills the table `bot_users` in `duck` with the bots of the days that `events` has (see `make`)."""
     limits = {"a_minute": settings.bot_actions_a_minute, "a_day": settings.bot_actions_a_day, "hours": settings.bot_hours_a_day}
     duck.execute(f"CREATE OR REPLACE TEMPORARY VIEW events AS {events}")
@@ -53,13 +52,14 @@ def _quoted(text: str) -> str:
 def run(settings: Settings, connection, days: list[str]) -> dict[str, int]:
     """Replaces the rows of `days` in every table with those that core.events gives, in the caller's transaction; returns the rows made of each."""
     with open_duck(settings) as (duck, _):
-        make(settings, duck, _read(connection, duck, days), days)
+        fill(duck, "loaded", EVENTS, connection, "transforms/events", {"days": days})
+        make(settings, duck, "SELECT * FROM loaded", days)
         return put(connection, duck, days)
 
 
 def make(settings: Settings, duck: duckdb.DuckDBPyConnection, events: str, days: list[str]) -> None:
-    """Makes the tables MADE in `duck`, or the rows of `days` in them anew. `events`: a SELECT of these days' events, with the columns EVENTS."""
-    find_bots(settings, duck, events)
+    """Makes the tables MADE in `duck`, or the rows of `days` in them anew, and the view `events` of `events`: a SELECT of these days' events, with the columns EVENTS."""
+    _find_bots(settings, duck, events)
     for number, _ in enumerate(_parts(duck)):
         duck.execute(f"CREATE OR REPLACE TABLE visits AS {database.text('transforms/visits')}")
         for name in ("sessions", "search_outcomes", "user_daily", "item_parts"):
@@ -106,22 +106,6 @@ def build(settings: Settings, first: str, last: str, echo: Callable[[str], None]
         seconds = time.monotonic() - started
         echo(f"{done} of {len(found)} days, {events:,} events, about {seconds / done * (len(found) - done):.0f} s to go")
     return {"days": done, "events": events, "seconds": round(time.monotonic() - started, 1)}
-
-
-def _read(connection, duck: duckdb.DuckDBPyConnection, days: list[str]) -> str:
-    """Copies these days of core.events into `duck`; returns the SELECT of them."""
-    kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in EVENTS.items())
-    with tempfile.NamedTemporaryFile(suffix=".csv", dir=_folder(duck)) as spool:
-        database.copy_out(connection, "transforms/events", spool, {"days": days})
-        spool.flush()
-        # A quoted empty text is one, an unquoted one is NULL, as Postgres writes them.
-        duck.execute(f"CREATE OR REPLACE TABLE read AS FROM read_csv(?, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
-                     f"nullstr = '', allow_quoted_nulls = false, columns = {{{kinds}}})", [spool.name])
-    return "SELECT * FROM read"
-
-
-def _folder(duck: duckdb.DuckDBPyConnection) -> str:
-    return duck.execute("SELECT current_setting('temp_directory')").fetchone()[0].rpartition("/")[0]
 
 
 def _batches(days: list[tuple[str, int]]) -> list[list[tuple[str, int]]]:

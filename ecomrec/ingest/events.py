@@ -98,16 +98,16 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
             with stages.stage("copy"):
                 for day in staged:
                     _stage(settings, scratch, table, day, counts[day])
+            with stages.stage("transforms"):
+                if staged:
+                    transforms.make(settings, scratch.duck, scratch.events(staged), staged)
             with Indexing(settings, table, staged) as indexes, stages.stage("checks"):
                 if library.ident:
                     library.join()
                 # The staged rows of all these days, in one table: THE place where they are checked.
-                results = validation.validate(settings, table, "events", "event_day", staged, numbers=numbers(settings, scratch, staged))
+                results = validation.validate(settings, table, "events", "event_day", staged, numbers=numbers(settings, scratch) if staged else [])
                 sums = manifest.hashes(scratch.files)
             stages.seconds["indexes"] = indexes.seconds
-            with stages.stage("transforms"):
-                if staged:
-                    transforms.make(settings, scratch.duck, scratch.events(staged), staged)
             for day in days:
                 if day in results and results[day].failed and not accept_anyway:
                     refused[day] = ValidationFailed(f"{day} does not pass: {'; '.join(results[day].failed)}",

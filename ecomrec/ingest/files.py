@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import io
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -38,15 +40,9 @@ class File:
     def lines(self) -> int:
         """Lines of a text file, every byte of which is read and held against its checksum. Raises InputError when it is cut off or broken."""
         number, last = 0, b"\n"
-        try:
-            with open_plain(self) as stream:
-                while part := stream.read(1 << 20):
-                    number, last = number + part.count(b"\n"), part
-        except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk, not the file
-            raise InputError(f"{self.key} cannot be read past line {number:,}: {error}",
-                             f"the file is broken or cut off; have it delivered again and run the day again; {STAYS}") from error
+        with whole(self, lambda: number), open_plain(self) as stream:
+            while part := stream.read(1 << 20):
+                number, last = number + part.count(b"\n"), part
         return number + (not last.endswith(b"\n"))
 
     def rows_about(self) -> int:
@@ -76,6 +72,18 @@ def fetch(store: Store, kind: str, day: str, folder: Path) -> list[File]:
     for one in found:
         _format(one.key)  # before anything is fetched
     return [recognise(day, one, store.fetch(one.key, folder)) for one in found]
+
+
+@contextmanager
+def whole(file: File, line: Callable[[], int]) -> Iterator[None]:
+    """Raises InputError, saying after which line, when reading the file shows that it is broken or cut off."""
+    try:
+        yield
+    except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk, not the file
+        raise InputError(f"{file.key} cannot be read past line {line():,}: {error}",
+                         f"the file is broken or cut off; have it delivered again and run the day again; {STAYS}") from error
 
 
 def open_plain(file: File) -> BinaryIO:

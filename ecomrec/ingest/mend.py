@@ -5,15 +5,12 @@ line, so line numbers stay those of the file.
 """
 
 import codecs
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ecomrec.errors import InputError
-from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, open_plain
+from ecomrec.ingest.files import LONGEST_LINE, File, open_plain, whole
 from ecomrec.ingest.projection import MARK
 
 SHOWN = 2_000  # characters kept of a line that is too long
@@ -23,17 +20,11 @@ UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def mend(file: File, folder: Path) -> Path:
     """Writes a plain UTF-8 copy into `folder`. Raises InputError when the file itself is cut off or broken, saying after which line."""
     target, number = folder / "mended.jsonl", 0
-    try:
-        with open_plain(file) as stream, target.open("wb") as output:
-            start = stream.peek(2)[:2] if hasattr(stream, "peek") else b""
-            for line in _utf16(stream) if start in UTF16 else _lines(stream):
-                output.write(line + b"\n")
-                number += 1
-    except (EOFError, gzip.BadGzipFile, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk, not the file
-        raise InputError(f"{file.key} cannot be read past line {number:,}: {error}",
-                         f"the file is broken or cut off; have it delivered again and run the day again; {STAYS}") from error
+    with whole(file, lambda: number), open_plain(file) as stream, target.open("wb") as output:
+        start = stream.peek(2)[:2] if hasattr(stream, "peek") else b""
+        for line in _utf16(stream) if start in UTF16 else _lines(stream):
+            output.write(line + b"\n")
+            number += 1
     return target
 
 

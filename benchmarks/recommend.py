@@ -3,7 +3,7 @@
     python -m benchmarks.recommend [users] [items]
 
 The shop is synthetic (50 purchases a user, popularity falls with rank^-0.8) and so is the model: the real encoder, untrained, over
-real-sized tables, without the item-item part of the blend. Speed does not depend on what the numbers are; quality is measured by the recommender's own benchmark.
+real-sized tables, blended with an item-item part of NEIGHBOURS weights an item. Speed does not depend on what the numbers are; quality is measured by the recommender's own benchmark.
 """
 
 import io
@@ -25,7 +25,7 @@ from ecomrec import artifact, database
 from ecomrec.settings import Settings
 
 COMMAND = "python -m benchmarks.recommend"
-DAY, DAYS, LENGTH, DIM = date(2017, 3, 31), 30, 50, 64
+DAY, DAYS, LENGTH, DIM, NEIGHBOURS = date(2017, 3, 31), 30, 50, 64, 300
 RULES = """
 candidates = 200
 reserve = 50
@@ -65,17 +65,22 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
     axes = {name: {0: "users", 1: "baskets"} for name in ("vectors", "days", "states")}
-    compress.export(UserEncoder(DIM, 2, 1, 0.0).eval(), (torch.zeros(2, 3, DIM), torch.zeros(2, 3, dtype=torch.int64)), folder / "encoder.onnx",
+    compress.export(UserEncoder(DIM, 2, 1, 0.0).eval(), (torch.zeros(2, 3, DIM), torch.zeros(2, 3, dtype=torch.int64)), folder / "fp32.onnx",
                     ["vectors", "days"], ["states"], axes)
+    compress.int8(folder / "fp32.onnx", folder / "encoder.onnx")  # what is served unless it costs quality
+    (folder / "fp32.onnx").unlink()
     popularity = np.arange(1, items + 1, dtype=np.float32) ** -0.8
     np.savez(folder / "tables.npz", item_ids=np.array([f"i{n:06}" for n in range(items)]), table=random.normal(size=(items, DIM)).astype(np.float32) / 8,
              bias=np.log(popularity), again=np.full(items, 2, dtype=np.float32), popularity=popularity)
     vectors = random.normal(size=(items, DIM)).astype(np.float32)
     np.save(folder / "item_vectors.npy", (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
     (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 50, "half_life": 30.0, "repeat": 1.0, "scale": 20.0, "share": 0.3,
-                                                    "blend": 0.0, "readiness": 1.0, "trend": 0.0, "by_event": False}))
+                                                    "blend": 0.1, "readiness": 1.0, "trend": 0.1, "by_event": False}))
     ids = np.array([f"i{n:06}" for n in range(items)])
-    itemitem.save(folder / "linear", itemitem.ItemItem(ids, sparse.csr_matrix((items, items), dtype=np.float32), Recency(30.0), popularity))
+    near = np.sort(random.choice(items, (items, NEIGHBOURS), p=popularity / popularity.sum()).astype(np.int32), axis=1)  # what sells goes with most
+    weights = sparse.csr_matrix((random.random(near.size).astype(np.float32), near.ravel(), np.arange(0, near.size + 1, NEIGHBOURS)), shape=(items, items))
+    weights.sum_duplicates()
+    itemitem.save(folder / "linear", itemitem.ItemItem(ids, weights, Recency(30.0), popularity))
     artifact.write_manifest(folder, kind="sequential")
     return folder
 

@@ -132,7 +132,8 @@ def report(work: Path, times: bool) -> dict:
         ours_mean = cases[f"{name}.ndcg10"]["value"]
         cases[f"{name}.ratio_to_best"] = {**figure(ours_mean / opponents[best], "ratio", runs=len(runs)), "best": best}
         for part in ("transformer_alone", "linear_alone", "repeat_alone"):
-            cases[f"{name}.{part}.ndcg10"] = _over([run["evaluate"]["candidate_parts"][part][f"NDCG@{K}"] for run in runs])
+            found = [run["evaluate"]["candidate_parts"][part] for run in runs]
+            cases[f"{name}.{part}.ndcg10"] = _over([value[f"NDCG@{K}"] if isinstance(value, dict) else value for value in found])
         for metric in (f"Recall@{K}", f"MRR@{K}", f"MAP@{K}", f"coverage@{K}", f"gini@{K}", f"novelty@{K}", f"diversity@{K}"):
             cases[f"{name}.{metric.replace('@', '').lower()}"] = _over([run["evaluate"]["models"]["candidate"][metric] for run in runs], metric)
         if (work / f"{name}.cold.json").is_file():

@@ -20,6 +20,9 @@ FOLDER = Path(os.environ.get("ECOMREC_BENCHMARK_DATA", "data"))
 EVENTS = """SELECT user_id, item_id, date_diff('day', DATE '1970-01-01', CAST(time AS DATE))::INTEGER AS day, epoch(time)::BIGINT AS time, 'purchase' AS event_type
             FROM ({rows}) ORDER BY user_id, time, number"""
 
+COMPLETEJOURNEY_ITEMS = """SELECT CAST(product_id AS VARCHAR) AS item_id, title, replace(department, '/', ' & ') || '/' || replace(coalesce(product_category, 'OTHER'), '/', ' & ') AS category,
+                           brand || ' ' || manufacturer_id AS brand FROM products ORDER BY item_id"""
+
 
 def build(settings: Settings, name: str, folder: Path) -> dict:
     """Writes the data set `name` into `folder`; returns its meta. Raises InputError where the files are absent."""
@@ -27,8 +30,7 @@ def build(settings: Settings, name: str, folder: Path) -> dict:
     if name == "completejourney":
         completejourney.days(connection, "2017-01-01", "2017-12-31", None)
         rows = "SELECT CAST(household_id AS VARCHAR) AS user_id, CAST(product_id AS VARCHAR) AS item_id, transaction_timestamp AS time, number FROM bought WHERE dt <= '2017-12-31'"
-        items = """SELECT CAST(product_id AS VARCHAR) AS item_id, title, replace(department, '/', ' & ') || '/' || replace(coalesce(product_category, 'OTHER'), '/', ' & ') AS category,
-                   brand || ' ' || manufacturer_id AS brand FROM products ORDER BY item_id"""
+        items = COMPLETEJOURNEY_ITEMS
     elif name == "online-retail":
         path = _file(name, "transactions.parquet")
         online_retail.days(connection, "2009-01-01", "2011-12-31", path)

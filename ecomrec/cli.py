@@ -186,6 +186,26 @@ def explain_gates(version: Annotated[list[str], typer.Argument(help="FAMILY/VERS
 
 
 @app.command()
+def why(user: Annotated[str, typer.Argument(help="The user's id as it is stored, in analytics.user_recommendations for example.")],
+        item: Annotated[str, typer.Argument(help="The product.")],
+        day: Annotated[str, typer.Option(help="Last day of purchases that are known, YYYY-MM-DD; by default that of the live publication.")] = "") -> None:
+    """Step through one score: what each part of the recommender in service says of a product for a user, and which purchases it rests on."""
+    from ecomrec import database
+    from ecomrec.recommend.why import why as explain
+
+    if not day:
+        with database.connect(settings().shop_dsn, application="ecomrec why") as connection:
+            live = next(iter(database.query(connection, "rollback/live")), None)
+        day = str(live["day"]) if live else date.today().isoformat()
+    found = explain(settings(), user, item, _day(day))
+    typer.echo(f"{found['model']}: score {found['score']:.4f}, place {found['rank']:,} of all it knows, from {found['purchases']:,} purchases up to {day}")
+    for name, value in found["parts"].items():
+        typer.echo(f"  {name:<12} {value:+.4f}")
+    for row in found["rests_on"]:
+        typer.echo(f"  {row['adds']:+.4f}  bought {row['item_id']} {row['bought']} times, last {row['days_ago']} days ago")
+
+
+@app.command()
 def rollback(
     reason: Annotated[str, typer.Option(help="What is wrong. Kept in ops.audit_log with your name.")],
     what: Annotated[str, typer.Option(help="both (the champion and what it published), model or publication.")] = "both",

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ecomrec import database
+from ecomrec import database, features
 from ecomrec.errors import InputError
 from ecomrec.privacy import tombstones
 from ecomrec.settings import Settings
@@ -25,12 +25,17 @@ EPOCH = date(1970, 1, 1)  # day 0 of every day number
 RECIPE = Path(__file__).parent / "recipes" / "recommender.toml"
 TRAIN, VALID, TEST = 0, 1, 2  # the parts of a split
 SEGMENTS = "segments.parquet"
+GROUPS, TWINS, SIDE = 30, 8, 3  # decoys: groups of users who buy the same, users of each, items that they show and items that they hide
 EVENT_TYPES = {"user_id": pa.string(), "item_id": pa.string(), "day": pa.int32(), "time": pa.int64(), "event_type": pa.string()}
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A built data set. Rows are sorted by user, then time; `item` < len(item_ids) is in the universe, larger ones are not."""
+    """A built data set. Rows are sorted by user, then time; `item` < len(item_ids) is in the universe, larger ones are not.
+
+    Users from meta["users"] on are decoys: made up, with purchases on test days alone that nothing before foretells. A model that
+    knows them has learned from days that it is judged by (`heldout.decoys`); nothing else reads them.
+    """
 
     user: np.ndarray     # int32 [N], index into user_ids
     item: np.ndarray     # int32 [N]
@@ -40,6 +45,7 @@ class Dataset:
     user_ids: np.ndarray
     item_ids: np.ndarray
     texts: list[str]     # what the text encoder reads, one per item of the universe
+    prices: np.ndarray   # float64 [I], NaN where the catalogue names none
     part: np.ndarray     # int8 [N], TRAIN, VALID or TEST
     valid_from: int      # day number
     test_from: int
@@ -68,7 +74,9 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     with database.connect(settings.shop_dsn, application="ecomrec dataset") as connection:
         tombstones.shield(connection)  # an erasure waits for the files, and then takes the person out of them
         events = _copy(connection, "dataset/events", parameters, EVENT_TYPES)
-        items = _copy(connection, "dataset/items", parameters, dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()))
+        items = _copy(connection, "dataset/items", parameters, {**dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()), "price": pa.float64()})
+        features.check("dataset/events", events.column_names)
+        features.check("dataset/items", items.column_names)
         meta = write(settings, day, events, items, folder)
         if settings.segment_field:
             everyone = {"field": settings.segment_field, "first_day": parameters["first_day"], "day": last, "first_user": "", "next_user": None}
@@ -110,6 +118,8 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
     order = np.lexsort((events["time"].to_numpy(), user))  # stable: rows of one moment stay in SQL's order
     table = pa.table({"user": user[order].astype(np.int32), "item": number[code][order], "day": days[order].astype(np.int32),
                       "time": events["time"].to_numpy()[order], "weight": weight[order]})
+    planted = pa.table(_decoys(np.bincount(code[days < valid_from], minlength=len(names))[universe], settings.seed, test_from, end, len(user_ids), by_user), table.schema)
+    names_of_decoys = [f"decoy {n}" for n in range(len(planted) // (2 * SIDE))]
     tested = (days >= test_from) & (weight >= 1)
     split = {"split": "user", "valid_users": rules["max_valid_users"], "seed": settings.seed} if by_user else {"split": "time"}
     meta = {**split, "day": day, "first_day": _iso(int(days.min())), "valid_from": _iso(valid_from), "test_from": _iso(test_from),
@@ -117,11 +127,26 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
             "test_purchases_covered": round(float((number[code][tested] < len(universe)).mean()), 4) if tested.any() else 0.0}
     catalogue = items.take(pa.array(_rows(items, names[universe])))
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, folder / "interactions.parquet", compression="zstd")
-    pq.write_table(pa.table({"user_id": user_ids.tolist()}), folder / "users.parquet")
-    pq.write_table(catalogue.select(["item_id", "title", "category", "brand"]), folder / "items.parquet")
+    pq.write_table(pa.concat_tables((table, planted)), folder / "interactions.parquet", compression="zstd")
+    pq.write_table(pa.table({"user_id": user_ids.tolist() + names_of_decoys}), folder / "users.parquet")
+    pq.write_table(catalogue.select([name for name in ("item_id", "title", "category", "brand", "price") if name in catalogue.column_names]), folder / "items.parquet")
     (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
     return meta
+
+
+def _decoys(counts: np.ndarray, seed: int, first: int, last: int, users: int, by_user: bool) -> dict[str, np.ndarray]:
+    """Rows of the decoys, numbered from `users` on: TWINS of each group buy the same SIDE items on the first test day and the same SIDE
+    others on the last, all drawn from the items that sold least before (`counts` [I]), so that real purchases say little of them.
+
+    None in a split by user, which has no test days, and in a shop of too few items to tell knowledge from luck.
+    """
+    groups = 0 if by_user or len(counts) < 8 * SIDE else GROUPS
+    rare = np.argsort(counts, kind="stable")[:len(counts) // 2]
+    random = np.random.default_rng(seed)
+    items = np.concatenate([np.tile(random.choice(rare, 2 * SIDE, replace=False), TWINS) for _ in range(groups)]) if groups else np.zeros(0, dtype=np.int64)
+    place = np.tile(np.arange(2 * SIDE), groups * TWINS)
+    days = np.where(place < SIDE, first, last)
+    return {"user": users + np.arange(len(items)) // (2 * SIDE), "item": items, "day": days, "time": days * 86400 + place, "weight": np.ones(len(items), dtype=np.float32)}
 
 
 def load(folder: Path) -> Dataset:
@@ -137,7 +162,7 @@ def load(folder: Path) -> Dataset:
         part = ((columns["day"] >= valid_from).astype(np.int8) + (columns["day"] >= test_from)).astype(np.int8)
     return Dataset(**columns, part=part, user_ids=np.array(pq.read_table(folder / "users.parquet")["user_id"].to_pylist(), dtype=str),
                    item_ids=np.array(items["item_id"].to_pylist(), dtype=str), texts=texts,
-                   valid_from=valid_from, test_from=test_from, end=_number(meta["day"]), meta=meta)
+                   prices=items["price"].to_numpy() if "price" in items.column_names else np.full(len(items), np.nan), valid_from=valid_from, test_from=test_from, end=_number(meta["day"]), meta=meta)
 
 
 def _last_first(user: np.ndarray, most: int, seed: int) -> np.ndarray:

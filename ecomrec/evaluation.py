@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ecomrec import dataset, metrics
-from ecomrec.heldout import K, held_out
+from ecomrec.heldout import LISTS, K, held_out
 from ecomrec.models import Histories, serving
 from ecomrec.queries import misspell
 from ecomrec.settings import Settings
@@ -30,7 +30,7 @@ INJECTED = 10          # best-sellers that somebody slips into every history
 
 def extend(settings: Settings, family: str, data: Path, folder: Path, champion: Path | None, echo: Echo = print) -> list[str]:
     """Adds the columns to `folder`/evaluation.parquet; returns their names. A family without a lens here gets none."""
-    lens = {"recommender": _recommender, "query_classifier": _query_classifier}.get(family)
+    lens = {"recommender": _recommender, "query_classifier": _query_classifier, "retriever": _retriever}.get(family)
     table = pq.read_table(folder / "evaluation.parquet")
     if lens is None or not len(table):
         return []
@@ -46,13 +46,12 @@ def extend(settings: Settings, family: str, data: Path, folder: Path, champion: 
 def _recommender(settings: Settings, place: Path, folder: Path, champion: Path | None, table: pa.Table) -> dict[str, np.ndarray]:
     data = dataset.load(place)
     held = held_out(data, dataset.TEST)
-    folders = {"candidate": folder, **{path.name: path for path in sorted((folder / "baselines").iterdir()) if path.name in table.column_names}}
-    if champion is not None:
-        folders["champion"] = champion
-    models = {name: serving.load(path, settings.threads) for name, path in folders.items()}
-    lists = {name: recommend(model, data.item_ids, held["histories"], held["day"], held["exclude"]) for name, model in models.items()}
+    candidate = serving.load(folder, settings.threads)
+    with np.load(folder / LISTS, allow_pickle=False) as kept:
+        lists = {name: kept[name] for name in kept.files if name in table.column_names}
     columns: dict[str, np.ndarray] = {}
     if champion is not None:
+        lists["champion"] = recommend(serving.load(champion, settings.threads), data.item_ids, held["histories"], held["day"], held["exclude"])
         columns["champion"] = _quality(lists["champion"], held["offsets"], held["items"])
     known = np.diff(held["histories"].offsets)
     sold = np.bincount(data.item[(data.part < dataset.TEST) & (data.item < len(data.item_ids))], minlength=len(data.item_ids))
@@ -81,7 +80,7 @@ def _recommender(settings: Settings, place: Path, folder: Path, champion: Path |
     spoilt |= {f"lists {age} days old": lambda rows, age=age: _rows(rows, rows.days <= held["day"] - age) for age in AGES}
     for name, spoil in spoilt.items():
         given = _joined([spoil(_one(held["histories"], row)) for row in drawn])
-        ranked = recommend(models["candidate"], data.item_ids, given, held["day"], held["exclude"])
+        ranked = recommend(candidate, data.item_ids, given, held["day"], held["exclude"])
         values = np.full(len(known), np.nan)
         offsets = np.concatenate(([0], np.cumsum(np.diff(held["offsets"])[drawn])))
         items = held["items"][np.isin(owner, drawn)]
@@ -169,16 +168,56 @@ def _joined(parts: list[Histories]) -> Histories:
 def _query_classifier(settings: Settings, place: Path, folder: Path, champion: Path | None, table: pa.Table) -> dict[str, np.ndarray]:
     from ecomrec import query_classifier
 
-    test = query_classifier.read(place, "test")
+    test, known = query_classifier.read(place, "test"), set(query_classifier.read(place, "train")["query"])
     columns: dict[str, np.ndarray] = {}
     if champion is not None:
         columns["champion"] = _right(classifier(champion, settings), test["query"], test["label"])
-    source = random.Random(settings.seed)
-    drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(test["query"]))[:SAMPLE])
+    shelves = np.array([label.split("/")[0].replace("|", " ") for label in test["label"]])
+    masks = {"queries never searched before": np.array([query not in known for query in test["query"]], dtype=bool),
+             **{f"queries for {shelf}": shelves == shelf for shelf in _largest(shelves)}, **_lengths(test["query"])}
+    columns |= _sliced(table, columns, masks)
+    rows, queries = _typos(test["query"], settings.seed)
     values = np.full(len(test["query"]), np.nan)
-    values[drawn] = _right(classifier(folder, settings), [misspell(test["query"][row], source) for row in drawn], [test["label"][row] for row in drawn])
+    values[rows] = _right(classifier(folder, settings), queries, [test["label"][row] for row in rows])
     columns["robust: a typing error|candidate"] = values
     return columns
+
+
+def _retriever(settings: Settings, place: Path, folder: Path, champion: Path | None, table: pa.Table) -> dict[str, np.ndarray]:
+    from ecomrec import retriever
+    from ecomrec.search import hybrid
+    from ecomrec.search.lexical import Lexical
+
+    held = retriever.test_queries(settings, place)
+    lexical = Lexical(held["texts"])
+    columns: dict[str, np.ndarray] = {}
+    if champion is not None:
+        columns["champion"] = retriever.quality(hybrid.load(champion, settings.threads), held, lexical)
+    columns |= _sliced(table, columns, _lengths(held["queries"]))
+    rows, queries = _typos(held["queries"], settings.seed)
+    typed = list(held["queries"])
+    for row, query in zip(rows, queries, strict=True):
+        typed[row] = query
+    values = retriever.quality(hybrid.load(folder, settings.threads), held, lexical, typed)
+    columns["robust: a typing error|candidate"] = np.where(np.isin(np.arange(len(typed)), rows), values, np.nan)
+    return columns
+
+
+def _sliced(table: pa.Table, columns: dict[str, np.ndarray], masks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Every model's values of the units in each mask; NaN outside."""
+    models = {name: table[name].to_numpy() for name in table.column_names if name not in ("unit", "weight")} | columns
+    return {f"{part}|{name}": np.where(mask, values, np.nan) for part, mask in masks.items() for name, values in models.items()}
+
+
+def _lengths(queries: list[str]) -> dict[str, np.ndarray]:
+    words = np.array([len(query.split()) for query in queries])
+    return {"queries of one word": words == 1, "queries of four words and more": words >= 4}
+
+
+def _typos(queries: list[str], seed: int) -> tuple[np.ndarray, list[str]]:
+    """SAMPLE of the queries, each with a typing error: their places, ascending, and what was typed."""
+    source, rows = random.Random(seed), np.sort(np.random.default_rng(seed).permutation(len(queries))[:SAMPLE])
+    return rows, [misspell(queries[row], source) for row in rows]
 
 
 def classifier(folder: Path, settings: Settings):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomrec import artifact, database, dataset
-from ecomrec.heldout import K, held_out
+from ecomrec import artifact, database, dataset, metrics
+from ecomrec.heldout import K, decoys, held_out
 from ecomrec.models import serving
 from ecomrec.settings import Settings
 
@@ -26,13 +26,15 @@ def measure(settings: Settings, family: str, data: Path, folder: Path) -> dict[s
 
     `days`, `stale_days`, `missing_share` (0-1) of the loads it learned from; `megabytes`; `per_second` answers in batches of 512
     and `p95_ms` of one; `repeatable`: share of units that get the same answer alone as in a batch;
-    `part_gain`: how much better the whole is than the best of its parts.
+    `part_gain`: how much better the whole is than the best of its parts; `least_part`: what the part adds that adds least; `foresight`: by how much at least it foresees, better
+    than chance, what decoys buy (NDCG@10, lower end of the 95 % interval): above 0, it has learned from the days that judge it;
+    `parity`: how far its logits lie from those that the trained model gave before export and compression, over their own spread.
     """
     manifest = artifact.read_manifest(folder)
     facts = {**_days(settings, manifest.get("day")), "megabytes": sum((folder / name).stat().st_size for name in manifest["files"]) / 1e6}
-    answers = {"recommender": _recommender, "query_classifier": _query_classifier}.get(family)
-    if answers:
-        facts |= _cost(*answers(settings, data, folder)) | _parts(folder)
+    answers = {"recommender": _recommender, "query_classifier": _query_classifier, "retriever": _retriever}[family]
+    facts |= _cost(*answers(settings, data, folder)) | _parts(folder)
+    facts |= {"recommender": _foresight, "query_classifier": _parity}.get(family, lambda *_: {})(settings, data, folder)
     facts = {name: round(float(value), 5) for name, value in facts.items() if value is not None}
     (folder / FILE).write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
     return facts
@@ -52,11 +54,40 @@ def _days(settings: Settings, day: str | None) -> dict:
 
 
 def _parts(folder: Path) -> dict[str, float]:
-    """How much better the whole ranks than the best of its parts alone, on the test units."""
+    """How much better the whole ranks than the best of its parts alone, and than itself without the part that adds least, on test units."""
     file = folder / "evaluation.json"
     measured = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    best = max((part[f"NDCG@{K}"] for part in measured.get("candidate_parts", {}).values()), default=0.0)
-    return {"part_gain": measured["models"]["candidate"][f"NDCG@{K}"] / best - 1} if best else {}
+    parts = measured.get("candidate_parts", {})
+    found, whole = {}, parts.get("whole", 0.0)
+    if alone := max((value for name, value in parts.items() if name.endswith("_alone")), default=0.0):
+        found["part_gain"] = whole / alone - 1
+    if without := max((value for name, value in parts.items() if name.startswith("without_")), default=0.0):
+        found["least_part"] = whole / without - 1
+    return found
+
+
+def _foresight(settings: Settings, place: Path, folder: Path) -> dict[str, float]:
+    data, model = dataset.load(place), serving.load(folder, settings.threads)
+    planted = decoys(data)
+    if planted is None or len(model.item_ids) != len(data.item_ids):
+        return {}
+    ranked, _ = model.recommend(planted["histories"], planted["day"], K, planted["exclude"])
+    values = metrics.per_user(ranked, planted["offsets"], planted["items"], K)[f"NDCG@{K}"]
+    discounts, size = 1 / np.log2(np.arange(2, K + 2)), len(data.item_ids)
+    chance = discounts[:min(K, size)].sum() * dataset.SIDE / size / discounts[:dataset.SIDE].sum()
+    return {"foresight": values.mean() - 1.96 * values.std(ddof=1) / np.sqrt(len(values)) - chance}
+
+
+def _parity(settings: Settings, place: Path, folder: Path) -> dict[str, float]:
+    from ecomrec.evaluation import classifier
+    from ecomrec.query_classifier import GOLDEN
+
+    if not (folder / GOLDEN).is_file():
+        return {}
+    golden, model = json.loads((folder / GOLDEN).read_text(encoding="utf-8")), classifier(folder, settings)
+    trained, found = np.array(golden["logits"]), model.run(golden["queries"])[0]
+    spread = np.linalg.norm(trained - trained.mean(axis=1, keepdims=True), axis=1)
+    return {"parity": float(np.median(np.linalg.norm(found - trained, axis=1) / np.maximum(spread, 1e-9)))}
 
 
 def _cost(count: int, answer: Callable[[np.ndarray], list]) -> dict[str, float]:
@@ -82,6 +113,17 @@ def _recommender(settings: Settings, place: Path, folder: Path) -> tuple[int, Ca
     given = held["histories"]
     return len(given), lambda rows: [sorted(ranked.tolist()) for ranked in
                                      model.recommend(given.users(int(rows[0]), int(rows[-1]) + 1), held["day"], K, held["exclude"])[0]]
+
+
+def _retriever(settings: Settings, place: Path, folder: Path) -> tuple[int, Callable[[np.ndarray], list]]:
+    from ecomrec import retriever
+    from ecomrec.search import hybrid
+    from ecomrec.search.lexical import Lexical
+
+    held, model = retriever.test_queries(settings, place), hybrid.load(folder, settings.threads)
+    lexical, vectors = Lexical(held["texts"]), model.encode(held["texts"]) if model.encoder else None
+    return len(held["queries"]), lambda rows: [sorted(found.tolist()) for found in
+                                               model.search([held["queries"][row] for row in rows], vectors, lexical, held["texts"], K)[0]]
 
 
 def _query_classifier(settings: Settings, place: Path, folder: Path) -> tuple[int, Callable[[np.ndarray], list]]:

@@ -40,16 +40,19 @@ def decide(family: str, folder: Path, seed: int, rules_file: Path = RULES) -> di
     baseline that can serve (has a folder under `baselines/`) and is no worse than the champion; else None: what is in
     service stays.
     """
-    rules = tomllib.loads(rules_file.read_text(encoding="utf-8"))[family]
+    rules = rules_of(family, rules_file)
     table = pq.read_table(folder / "evaluation.parquet")
     weight = table["weight"].to_numpy() if "weight" in table.column_names else np.ones(len(table))
-    figures = resample({name: table[name].to_numpy() for name in table.column_names if name not in ("unit", "weight")}, weight, seed)
+    columns = {name: table[name].to_numpy() for name in table.column_names if name not in ("unit", "weight")}
+    against = "champion" if "champion" in columns else rules["must_beat"][-1]
+    judged = {"candidate", "champion", against, *rules["must_beat"]}  # the other models are shown, and decide nothing
+    figures = resample({name: values for name, values in columns.items() if name.rpartition("|")[2] in judged and ("|" not in name or name.endswith(("|candidate", f"|{against}")))}, weight, seed)
     verdicts = [_floor(rules, figures)]
     verdicts += [_beats(rules, name, figures) for name in rules["must_beat"]]
     has_champion = "champion" in figures.means
     if has_champion:
         verdicts.append(_not_worse("not_worse_than_champion", rules, "candidate", figures))
-    verdicts += _slices(rules, figures, "champion" if has_champion else rules["must_beat"][-1])
+    verdicts += _slices(rules, figures, against)
     verdicts += _robust(rules, figures)
     best = max(figures.means[name] for name in rules["must_beat"])
     known = facts.read(folder)
@@ -60,8 +63,13 @@ def decide(family: str, folder: Path, seed: int, rules_file: Path = RULES) -> di
     servable = [name for name in rules["must_beat"] if (folder / "baselines" / name).is_dir()
                 and (not has_champion or not _not_worse("", rules, name, figures).refuses)]
     winner = "candidate" if passed else max(servable, key=figures.means.__getitem__, default=None)
-    return {"family": family, "metric": rules["metric"], "passed": passed, "winner": winner, "verdicts": [asdict(verdict) for verdict in verdicts],
-            "means": {name: value for name, value in figures.means.items() if "|" not in name}}
+    means = {name: _mean(np.asarray(values, dtype=np.float64), weight) for name, values in columns.items() if "|" not in name}
+    return {"family": family, "metric": rules["metric"], "passed": passed, "winner": winner, "verdicts": [asdict(verdict) for verdict in verdicts], "means": means}
+
+
+def rules_of(family: str, rules_file: Path = RULES) -> dict:
+    """The family's section of gates.toml."""
+    return tomllib.loads(rules_file.read_text(encoding="utf-8"))[family]
 
 
 def record(connection, family: str, model_version: str, verdicts: list[dict]) -> None:
@@ -169,6 +177,11 @@ def _relative(figures: Figures, name: str, against: str) -> tuple[float, np.ndar
 
 def _proof(enough: bool, low: float, high: float, threshold: float) -> str:
     return "inconclusive" if not enough else "pass" if low > threshold else "fail" if high < threshold else "inconclusive"
+
+
+def _mean(values: np.ndarray, weight: np.ndarray) -> float:
+    known = ~np.isnan(values)
+    return float(np.average(values[known], weights=weight[known])) if weight[known].sum() else 0.0
 
 
 def _units(rules: dict) -> str:

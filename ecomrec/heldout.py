@@ -6,10 +6,11 @@ Every comparison of recommenders goes through here, so all are measured on the s
 import numpy as np
 
 from ecomrec import metrics
-from ecomrec.dataset import VALID, Dataset
+from ecomrec.dataset import SIDE, TWINS, VALID, Dataset
 from ecomrec.models import Histories, histories, popularity
 
 K = 10  # places of a list that are judged
+LISTS = "lists.npz"  # beside a model: what it and its baselines recommend to the test users, int32 [U, K] each, in the order of evaluation.parquet
 
 
 def before(data: Dataset, part: int, users: np.ndarray) -> Histories:
@@ -35,7 +36,7 @@ def held_out(data: Dataset, part: int, seed: int = 0, most: int | None = None) -
     Keys: users [U], offsets and items (as `metrics.wanted`), histories (as `ecomrec.models.Histories`), day (the last day
     known), exclude (whether what was bought before is left out of the lists: as the literature does, split by user).
     """
-    rows = (data.part == part) & (data.weight >= 1)
+    rows = (data.part == part) & (data.weight >= 1) & (data.user < data.meta["users"])
     users, offsets, items = metrics.wanted(data.user[rows], data.item[rows])
     if most is not None and len(users) > most:
         drawn = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))
@@ -43,6 +44,27 @@ def held_out(data: Dataset, part: int, seed: int = 0, most: int | None = None) -
         users, offsets, items = metrics.wanted(data.user[rows], data.item[rows])
     return {"users": users, "offsets": offsets, "items": items, "histories": before(data, part, users), "day": known_until(data, part),
             "exclude": data.by_user}
+
+
+def some(held: dict, rows: np.ndarray) -> tuple[Histories, np.ndarray, np.ndarray]:
+    """Histories, offsets and items of the users at the places `rows` (ascending) of what `held_out` gave."""
+    if len(rows) == len(held["users"]):
+        return held["histories"], held["offsets"], held["items"]
+    sizes = np.diff(held["offsets"])
+    inside = np.zeros(len(sizes), dtype=bool)
+    inside[rows] = True
+    return held["histories"].take(rows), np.concatenate(([0], np.cumsum(sizes[rows]))), held["items"][np.repeat(inside, sizes)]
+
+
+def decoys(data: Dataset) -> dict | None:
+    """One decoy of each group, as `held_out` gives users: its first items are its history, the others what it will buy. None without decoys."""
+    rows = np.flatnonzero(data.user >= data.meta["users"])
+    if not len(rows):
+        return None
+    rows = rows.reshape(-1, TWINS, 2 * SIDE)[:, 0]
+    users, shown, hidden = data.user[rows[:, 0]], rows[:, :SIDE].ravel(), np.sort(data.item[rows[:, SIDE:]], axis=1)
+    given = Histories(np.arange(len(users) + 1) * SIDE, data.item[shown], data.day[shown], data.time[shown], data.weight[shown])
+    return {"users": users, "offsets": np.arange(len(users) + 1) * SIDE, "items": hidden.ravel(), "histories": given, "day": data.test_from, "exclude": False}
 
 
 def ndcg(ranked: np.ndarray, held: dict) -> float:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ecomrec import database
+from ecomrec import database, features
 from ecomrec.errors import InputError
 from ecomrec.queries import normalise
 from ecomrec.settings import Settings
@@ -48,6 +48,7 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         rows.seek(0)
         labelled = pyarrow.csv.read_csv(rows, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),  # a query may hold a line break
                                         convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False))
+        features.check("labels/query_categories", labelled.column_names)
         if not totals["searches"]:
             labelled = by_title(database.query(connection, "labels/titles", {"last": last}), settings, last)
     return write(settings, day, labelled, totals, folder)

@@ -6,6 +6,8 @@ MAP: mean precision at the hits over min(k, wanted), as in RecTools and RecSys c
 
 import numpy as np
 
+from ecomrec.models import Histories
+
 
 def wanted(user: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distinct items per user: `(users [U] ascending, offsets int64 [U+1], items int32 [N])`."""
@@ -67,6 +69,36 @@ def novelty(ranked: np.ndarray, buyers: np.ndarray, users: int, k: int = 10) -> 
     """
     bits = -np.log2(np.maximum(buyers, 1) / max(users, 1))
     return _mean(np.where(ranked[:, :k] >= 0, bits[np.maximum(ranked[:, :k], 0)], np.nan))
+
+
+def popularity_lift(ranked: np.ndarray, given: Histories, buyers: np.ndarray, k: int = 10) -> float:
+    """How much more bought the lists' items are than those of the users' own past, relative, over users with a past (the popularity
+    lift of Abdollahpouri et al. 2019); 0 without any."""
+    past, there = _past(given, buyers.astype(np.float64)), ranked[:, :k] >= 0
+    shown = np.where(there, buyers[np.maximum(ranked[:, :k], 0)], 0).sum(axis=1) / np.maximum(there.sum(axis=1), 1)
+    known = ~np.isnan(past) & there.any(axis=1)
+    return float(shown[known].mean() / past[known].mean() - 1) if known.any() and past[known].mean() else 0.0
+
+
+def price_gap(ranked: np.ndarray, given: Histories, prices: np.ndarray, k: int = 10) -> float:
+    """Mean distance between the mean log price of a list and that of the user's past: 0.1 is a list about 10 % too dear or too cheap.
+
+    prices: float [I], NaN or not above 0 where unknown. 0 when nothing has a price.
+    """
+    logs = np.log(np.where(np.nan_to_num(prices) > 0, prices, np.nan))
+    values = np.where(ranked[:, :k] >= 0, logs[np.maximum(ranked[:, :k], 0)], np.nan)
+    past, shown = _past(given, logs), _mean(values)
+    known = ~np.isnan(past) & ~np.isnan(values).all(axis=1)
+    return float(np.abs(past - shown)[known].mean()) if known.any() else 0.0
+
+
+def _past(given: Histories, values: np.ndarray) -> np.ndarray:
+    """Mean value of the items in each user's history, float64 [U]; NaN without any."""
+    owner, value = given.owners(), values[given.items]
+    known = ~np.isnan(value)
+    counts = np.bincount(owner[known], minlength=len(given))
+    with np.errstate(invalid="ignore"):
+        return np.where(counts > 0, np.bincount(owner[known], weights=value[known], minlength=len(given)) / np.maximum(counts, 1), np.nan)
 
 
 def diversity(ranked: np.ndarray, vectors: np.ndarray, k: int = 10, block: int = 4096) -> np.ndarray:

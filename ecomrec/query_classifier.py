@@ -43,6 +43,7 @@ from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
 PARITY_LOGITS, PARITY_TOP1 = 1e-3, 0.99  # what ONNX FP32 must keep of the PyTorch model
+GOLDEN, GOLDEN_QUERIES = "golden.json", 200  # queries with the trained model's own logits: what was exported must still say the same
 NEIGHBOURS = 4000  # training queries that an unknown one is compared with
 
 
@@ -73,7 +74,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     """Fine-tunes on the training days; the validation days choose the state that is kept. Seeded: the same data and
     machine give the same weights.
 
-    Writes `classifier.pt` (weights), `encoder.json`, `tokenizer.json` and `categories.json` into `folder`. Returns queries,
+    Writes `classifier.pt` (weights), `encoder.json`, `tokenizer.json`, `categories.json` and `golden.json` into `folder`. Returns queries,
     categories, steps, seconds, queries per second and the validation top-1 accuracy (0–1) at each check.
     """
     recipe, started = labels.recipe(), time.monotonic()
@@ -129,6 +130,9 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
                  f"{(len(plan) - step) / rate:.0f} s to go" + (f", validation top-1 {history[-1]['valid_top1']:.4f}" if step in checks else ""))
     model.load_state_dict(best[1])
     model.encoder = merge(model.encoder)
+    asked = [data["query"][row] for row in np.argsort(-data["weight"], kind="stable")[:GOLDEN_QUERIES]]
+    logits, _ = _scores(model, tokenizer, asked, rules["max_tokens"], device)
+    (folder / GOLDEN).write_text(json.dumps({"queries": asked, "logits": np.round(logits.astype(float), 4).tolist()}), encoding="utf-8")
     torch.save(model.state_dict(), folder / "classifier.pt")
     model.encoder.config.to_json_file(str(folder / "encoder.json"))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))

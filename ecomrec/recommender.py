@@ -18,21 +18,23 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from ecomrec import artifact, metrics, trainer
+from ecomrec import artifact, gates, metrics, trainer
 from ecomrec import compress as onnx
 from ecomrec.baselines import eases, fit_baselines, grid, only, repeat_alone, tune
 from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed
-from ecomrec.heldout import K, before, held_out, ndcg, popular, quality
-from ecomrec.models import Recency, decayed_counts, frequency, itemitem, rank, serving, top
+from ecomrec.heldout import LISTS, K, before, held_out, ndcg, popular, quality, some
+from ecomrec.models import Recency, decayed_counts, frequency, itemitem, serving
 from ecomrec.models.sequential import Baskets, Sequential, baskets
+from ecomrec.models.topn import top
 from ecomrec.settings import Settings
 from ecomrec.text import encode as encode_texts
 from ecomrec.workspace import CHECKPOINT
 
 Echo = Callable[[str], None]
 WEIGHTS, TEXT, COUNTS, TRAINING = "training/weights.safetensors", "training/text.npy", "training/counts.npy", "training/training.json"
+SHOWN = 100_000  # users on whom models are measured that decide nothing; candidate, champion and what must be beaten: on all
 REPEATED = 0.01  # share of purchases that are of something bought before; below it repeat buying is left out
 
 
@@ -152,26 +154,45 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     rules = recipe_for(data)
     _prepare(settings)
     chosen = fit_baselines(settings, data, folder, rules, json.loads((folder / TRAINING).read_text(encoding="utf-8"))["ease"], echo)
+    return measure(settings, data, folder, chosen, rules["sequential"]["max_valid_users"], started, echo)
+
+
+def measure(settings: Settings, data: Dataset, folder: Path, chosen: dict, most: int, started: float, echo: Echo = print) -> dict:
+    """`evaluate` with the baselines under `folder` fitted; `chosen`: the choices of each, by name; `most`: users on whom parts are told apart.
+
+    Beside the means, the lists of every model are kept in lists.npz for `ecomrec.evaluation`.
+    """
     held = held_out(data, TEST)
     models = {"candidate": folder, **{name: folder / "baselines" / name for name in chosen}}
     everyone = before(data, TEST, np.arange(len(data.user_ids)))
     buyers = np.bincount(np.unique(everyone.owners() * len(data.item_ids) + everyone.items) % len(data.item_ids), minlength=len(data.item_ids))
-    columns, means = {}, {}
+    columns, means, lists = {}, {}, {}
+    judged = {"candidate", *gates.rules_of("recommender")["must_beat"]}
+    drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(held["users"]))[:SHOWN])
     for name, place in models.items():
-        model = serving.load(place, settings.threads)
-        ranked, _ = model.recommend(held["histories"], held["day"], K, held["exclude"])
-        values = metrics.per_user(ranked, held["offsets"], held["items"], K)
-        columns[name] = values[f"NDCG@{K}"]
-        means[name] = {**_means({**values, f"novelty@{K}": metrics.novelty(ranked, buyers, len(data.user_ids), K),
+        model, rows = serving.load(place, settings.threads), np.arange(len(held["users"]))
+        if name not in judged and len(drawn) < len(rows):  # shown beside the others, and decides nothing
+            rows = drawn
+        given, offsets, items = some(held, rows)
+        ranked, _ = model.recommend(given, held["day"], K, held["exclude"])
+        values = metrics.per_user(ranked, offsets, items, K)
+        columns[name] = np.full(len(held["users"]), np.nan)
+        columns[name][rows] = values[f"NDCG@{K}"]
+        if name in judged:
+            lists[name] = ranked
+        means[name] = {**_means({**values, f"novelty@{K}": metrics.novelty(ranked, buyers, data.meta["users"], K),
                                  f"diversity@{K}": metrics.diversity(ranked, model.item_vectors, K)}),
+                       f"popularity_lift@{K}": round(metrics.popularity_lift(ranked, given, buyers, K), 5),
+                       f"price_gap@{K}": round(metrics.price_gap(ranked, given, data.prices, K), 5),
                        f"coverage@{K}": round(metrics.coverage(ranked, len(data.item_ids), K), 5), f"gini@{K}": round(metrics.gini(ranked, len(data.item_ids), K), 5)}
         echo(f"{name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in means[name].items()))
         if name == "candidate":
-            parts = _parts(model, held)
+            parts = _parts(model, held_out(data, TEST, settings.seed, most))
     result = {"models": means, "candidate_parts": parts, "users": len(held["users"]), "seed": settings.seed, "baselines": chosen,
               "split": {"valid_from": data.meta["valid_from"], "test_from": data.meta["test_from"], "last_day": data.meta["day"]},
               "test_purchases_covered": data.meta["test_purchases_covered"], "seconds": round(time.monotonic() - started, 1)}
     pq.write_table(pa.table({"unit": data.user_ids[held["users"]].tolist(), **columns}), folder / "evaluation.parquet")
+    np.savez(folder / LISTS, **lists)
     (folder / "evaluation.json").write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
     return result
 
@@ -188,9 +209,9 @@ def rank_new(settings: Settings, data: Dataset, folder: Path, new: np.ndarray) -
     users, offsets, items = metrics.wanted(owners, np.searchsorted(new, held["items"][rows]))
     given = before(data, TEST, held["users"][users])
     sold = np.bincount(items, minlength=len(new)).astype(np.float32)
-    vectors = model.item_vectors
+    vectors, base = model.item_vectors, replace(model, repeat=0.0, trend=0.0)
     texts = {step: (decayed_counts(given, held["day"], Recency(step=step, by_event=data.by_user), len(vectors)) @ vectors) @ vectors[new].T for step in (1.0, 0.7)}
-    scores = {"candidate": np.vstack([model.base(given.users(first, min(first + 1000, len(given))), held["day"])[:, new]
+    scores = {"candidate": np.vstack([base.score(given.users(first, min(first + 1000, len(given))), held["day"])[:, new]
                                       for first in range(0, len(given), 1000)]),
               "popularity": np.broadcast_to(sold, (len(given), len(new))), "text": texts[1.0], "text_recency": texts[0.7]}
     values = {name: float(metrics.per_user(top(np.array(score), K)[0], offsets, items, K)[f"NDCG@{K}"].mean()) for name, score in scores.items()}
@@ -238,12 +259,12 @@ def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
     One number after the other is moved to the best value of its grid, `rounds` times; few numbers, so that few users suffice.
     """
     given, size, tuning = held["histories"], len(model.item_ids), rules["blend"]
-    transformer, linear = model.transformer(given), model.linear.score(given, held["day"])
+    vectors, linear = model.vectors(given), model.linear.rows(given, held["day"])
     counts = {half_life: decayed_counts(given, held["day"], half_life, size) for half_life in {*rules["repeat"]["half_lives"], model.half_life}}
     fresh, owners = np.diff(given.offsets) == 0, given.owners()
 
     def value(tried: serving.Sequential) -> float:
-        scores = tried.finish(tried.mix(transformer, linear), counts[tried.half_life])
+        scores = tried.combine(vectors, linear, counts[tried.half_life])
         scores[fresh] = model.popularity
         if held["exclude"]:
             scores[owners, given.items] = -np.inf
@@ -268,14 +289,23 @@ def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
     return {"valid_ndcg10": reached, **{name: getattr(best, name) for name in ("blend", "repeat", "share", "half_life", "readiness", "trend", "scale", "by_event")}}
 
 
-def _parts(model: serving.Sequential, held: dict) -> dict:
-    """The candidate's ranking quality by each of its parts alone: what each is worth."""
-    given = held["histories"]
-    habit = frequency.Frequency(model.item_ids, model.half_life, model.popularity)
-    transformer, _ = rank(model.transformer, given, model.popularity, K, held["exclude"])
-    values = {"transformer_alone": ndcg(transformer, held), "linear_alone": quality(replace(model.linear, popularity=model.popularity), held),
-              "repeat_alone": quality(habit, held)}
-    return {name: {f"NDCG@{K}": value} for name, value in values.items()}
+def _parts(model: serving.Sequential, held: dict) -> dict[str, float]:
+    """What each part of the candidate is worth and costs: NDCG@10 of the whole, of each part alone and of the whole without it, and
+    the milliseconds a user that it takes."""
+    given, day = held["histories"], held["day"]
+    tried = {"whole": model, "transformer_alone": replace(model, blend=0.0, repeat=0.0, trend=0.0),
+             "linear_alone": replace(model.linear, popularity=model.popularity), "repeat_alone": frequency.Frequency(model.item_ids, model.half_life, model.popularity),
+             "without_transformer": replace(model, blend=1.0), "without_linear": replace(model, blend=0.0), "without_trend": replace(model, trend=0.0)}
+    if model.repeat:
+        tried["without_repeat"] = replace(model, repeat=0.0)
+    work = {"transformer": lambda: model.vectors(given), "linear": lambda: model.linear.rows(given, day),
+            "repeat": lambda: decayed_counts(given, day, model.half_life, len(model.item_ids))}
+    costs = {}
+    for name, do in work.items():
+        began = time.perf_counter()
+        do()
+        costs[f"{name}_ms"] = round(1000 * (time.perf_counter() - began) / max(len(given), 1), 5)
+    return {**{name: quality(tried_model, held) for name, tried_model in tried.items()}, **costs}
 
 
 def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float,

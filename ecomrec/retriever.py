@@ -245,20 +245,15 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     Writes `evaluation.parquet` (unit, weight = times searched, NDCG@10 per model; grades: clicked 1, cart 2, bought 3) and
     `evaluation.json`, which it returns. Raises InputError without test searches.
     """
-    rules, started = recipe(), time.monotonic()
-    shop = products(pq.read_table(dataset / "items.parquet"))
-    meta = json.loads((dataset / "meta.json").read_text(encoding="utf-8"))
-    held = _held(dataset, shop, "test", rules["evaluate"]["queries"], rules["evaluate"]["products"], settings.seed)
+    started, meta = time.monotonic(), json.loads((dataset / "meta.json").read_text(encoding="utf-8"))
+    held = test_queries(settings, dataset)
     if not held["queries"]:
         raise InputError(f"no search of the test days from {meta['test_from']} to {meta['day']} led to a product",
                          "load those days, or leave the retriever out (Param families)")
     lexical, columns, means = Lexical(held["texts"]), {}, {}
     places = {"candidate": folder, "bm25": folder / "baselines" / "bm25", "zero_shot": folder / "baselines" / "zero_shot"}
     for name, place in places.items():
-        model = hybrid.load(place, settings.threads)
-        vectors = model.encode(held["texts"]) if model.encoder else None
-        ranked, _ = model.search(held["queries"], vectors, lexical, held["texts"], K)
-        columns[name] = ndcg(ranked, held)
+        columns[name] = quality(hybrid.load(place, settings.threads), held, lexical)
         means[name] = round(float(np.average(columns[name], weights=held["count"])), 5)
         echo(f"evaluate: {name} NDCG@{K} {means[name]:.4f}")
     report = {"models": means, "queries": len(held["queries"]), "products": len(held["texts"]), "day": meta["day"], "test_from": meta["test_from"],
@@ -266,6 +261,18 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     pq.write_table(pa.table({"unit": held["queries"], "weight": held["count"], **columns}), folder / "evaluation.parquet")
     (folder / "evaluation.json").write_text(json.dumps(report, indent=1, sort_keys=True), encoding="utf-8")
     return report
+
+
+def test_queries(settings: Settings, dataset: Path) -> dict:
+    """The queries of the test days that judge, most searched first, and the products that are searched: see `_held`."""
+    rules, shop = recipe()["evaluate"], products(pq.read_table(dataset / "items.parquet"))
+    return _held(dataset, shop, "test", rules["queries"], rules["products"], settings.seed)
+
+
+def quality(model: hybrid.Retriever, held: dict, lexical: Lexical, queries: list[str] | None = None) -> np.ndarray:
+    """NDCG@K of each query of `held`, float64 [Q]; `queries`: how each was typed, when otherwise."""
+    vectors = model.encode(held["texts"]) if model.encoder else None
+    return ndcg(model.search(queries or held["queries"], vectors, lexical, held["texts"], K)[0], held)
 
 
 def ndcg(ranked: np.ndarray, held: dict) -> np.ndarray:

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from ecomrec import artifact, gates, workspace
+from ecomrec import artifact, dependencies, gates, workspace
 from ecomrec.families import FAMILIES
 from ecomrec.settings import Settings
 
@@ -25,7 +25,8 @@ def build_dataset(settings: Settings, run: str, family: str, day: str) -> dict:
 
 
 def train(settings: Settings, run: str, family: str, echo: Echo = print) -> dict:
-    """Fits the candidate on the training days; validation days choose and stop."""
+    """Fits the candidate on the training days; validation days choose and stop. Packages that changed since the last run are named."""
+    dependencies.watch(settings, echo)
     with workspace.stage(settings, run, family, needs=("dataset",), makes="model") as folders:
         return _module(family).train(settings, folders["dataset"], folders["model"], echo)
 

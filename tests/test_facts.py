@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecomrec import artifact, canary, card, facts, gates
+from ecomrec import artifact, canary, card, champions, dataset, facts, gates, heldout
 from ecomrec.database import connect
-from ecomrec.errors import AuditFailed
+from ecomrec.errors import AuditFailed, EcomrecError
 from ecomrec.models import popularity, serving
+from ecomrec.recommend import why
 from tests.test_evaluation import ease_of, judge, past, sealed  # noqa: F401 - fixtures of the same small shop
-from tests.test_recommender import ITEMS, data, run, settings, small  # noqa: F401
+from tests.test_recommender import ITEMS, LAST, USERS, data, run, settings, small  # noqa: F401
 
 
 @pytest.fixture
@@ -52,11 +53,36 @@ class Odd:
 def test_a_slow_or_moody_candidate_is_refused(shop, data, candidate, judge, monkeypatch, how, gate):  # noqa: F811
     load = serving.load
     with monkeypatch.context() as patch:
-        patch.setattr(facts, "SINGLES", 20)
+        patch.setattr(facts, "SINGLES", 5)
         patch.setattr(facts.serving, "load", lambda *given: Odd(load(*given), **how))
         facts.measure(shop, "recommender", data, candidate)
     _, verdicts = judge(candidate)
     assert verdicts[f"limit: {gate}"]["refuses"]
+
+
+def test_a_candidate_that_learned_from_the_test_days_gives_itself_away_by_the_decoys(shop, data, judge, past, tmp_path):  # noqa: F811
+    """The leak is real: the same model, fitted on all rows of the data set. It is refused by the decoys, whatever its figures are."""
+    loaded, given = past
+    everything = heldout.before(loaded, dataset.TEST + 1, np.arange(len(loaded.user_ids)))
+    found = {}
+    for name, rows in (("honest", given), ("leaked", everything)):
+        folder = ease_of(loaded, rows, tmp_path / name)
+        judge(folder)
+        facts.measure(shop, "recommender", data, folder)
+        found[name] = {verdict["gate"]: verdict for verdict in gates.decide("recommender", folder, 1)["verdicts"]}["limit: no foresight"]
+    assert found["leaked"]["refuses"] and found["leaked"]["value"] > 0.1, found["leaked"]
+    assert not found["honest"]["refuses"] and "test days" in found["honest"]["sentence"]
+
+
+def test_decoys_are_on_test_days_alone_and_judge_nobody_else(data):  # noqa: F811
+    loaded = dataset.load(data)
+    planted = loaded.user >= loaded.meta["users"]
+    assert planted.sum() == dataset.GROUPS * dataset.TWINS * 2 * dataset.SIDE and (loaded.part[planted] == dataset.TEST).all()
+    assert heldout.held_out(loaded, dataset.TEST)["users"].max() < loaded.meta["users"] == USERS
+    shown = heldout.decoys(loaded)
+    assert len(shown["histories"]) == dataset.GROUPS and (np.diff(shown["offsets"]) == dataset.SIDE).all()
+    hidden, known = shown["items"].reshape(-1, dataset.SIDE), shown["histories"].items.reshape(-1, dataset.SIDE)
+    assert not (hidden[:, :, None] == known[:, None, :]).any() and hidden.max() < ITEMS
 
 
 def test_a_candidate_that_has_seen_the_future_is_too_good_to_be_true(shop, data, judge, past, tmp_path):  # noqa: F811
@@ -100,3 +126,21 @@ def test_the_card_says_what_it_is_for_and_how_good_it_is(candidate, judge):  # n
     text = card.markdown("recommender", "run-1", candidate, decision)
     assert "**For**: Ranks" in text and "| candidate |" in text and "| beats_ease_recency |" in text and json.dumps(decision["metric"])[1:-1] in text
     assert "<table>" in card.html(text) and "<script" not in card.html("<script>")
+
+
+def test_one_score_can_be_stepped_through(shop, data, run):  # noqa: F811
+    """Its parts add up, its place is that of the ranking, and what it rests on is what the user bought."""
+    with connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE core.events_all PARTITION OF core.events DEFAULT")
+        for number, (item, day) in enumerate((("i00", 2), ("i00", 9), ("i03", 5))):
+            cursor.execute("INSERT INTO core.events (event_day, event_id, event_time, user_id, event_type, item_id) VALUES (%s::date - %s, %s, %s::date - %s, 'ann', 'purchase', %s)",
+                           (LAST, day, f"e{number}", LAST, day, item))
+    champions.promote(shop, {"family": "recommender", "version": "1", "kind": "sequential", "uri": str(run["folder"])}, "the first", "test")
+    found = why.why(shop, "ann", "i00", LAST.isoformat())
+    assert found["purchases"] == 3 and found["rank"] <= 5 and sum(found["parts"].values()) == pytest.approx(found["score"], abs=1e-4)
+    assert {row["item_id"]: row["bought"] for row in found["rests_on"]} == {"i00": 2, "i03": 1}
+    assert found["rests_on"][0]["item_id"] == "i00" and found["rests_on"][0]["adds"] > 0, "a repeated purchase speaks for itself"
+    nobody = why.why(shop, "nobody", "i00", LAST.isoformat())
+    assert nobody["purchases"] == 0 and nobody["rests_on"] == []
+    with pytest.raises(EcomrecError, match="none of the 40 items"):
+        why.why(shop, "ann", "nothing", LAST.isoformat())

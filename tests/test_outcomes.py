@@ -2,7 +2,7 @@
 
 import pytest
 
-from ecomrec import outcomes, publication
+from ecomrec import dependencies, outcomes, publication
 from ecomrec.database import connect
 from tests.shopdata import fill, purchase, rows
 
@@ -49,3 +49,26 @@ def test_a_fall_below_the_usual_is_said_aloud_and_audited(published, monkeypatch
     found = outcomes.watch(published, DAY, said.append)
     assert found["usual"] == pytest.approx(0.9) and len(said) == 1 and "only 50.0%" in said[0]
     assert rows(published.shop_dsn, "SELECT subject FROM ops.audit_log WHERE action = 'warn'") == [(f"outcomes {DAY}",)]
+
+
+def test_gates_that_look_at_the_wrong_thing_are_found_out(published):
+    """Six versions served for a week each: the better before the gates, the fewer people bought of their list."""
+    with connect(published.shop_dsn) as connection, connection.cursor() as cursor:
+        for version in range(1, 7):
+            cursor.execute("INSERT INTO ops.gate_results (family, model_version, gate, verdict, value, sentence, refuses) VALUES ('recommender', %s, 'floor', 'pass', %s, '', false)",
+                           (str(version), 0.1 * version))
+            number = publication.open_publication(published, f"v{version}", EVE, f"recommender/{version} (sequential)")["publication_id"]
+            cursor.execute("INSERT INTO ops.outcomes SELECT date '2016-01-01' + %s * 10 + n, %s, 100, %s, 100, 90 FROM generate_series(1, 8) n", (version, number, 90 - 10 * version))
+    found = outcomes.watch(published, DAY, lambda line: None)
+    assert found["agreement"] == pytest.approx(-1.0) and "look at the wrong thing" in found["warnings"][-1]
+    assert rows(published.shop_dsn, "SELECT model_version, days, round(online::numeric, 2)::float FROM analytics.offline_online ORDER BY 1 LIMIT 1") == [("recommender/1 (sequential)", 8, 0.8)]
+
+
+def test_a_package_that_changed_since_the_last_training_is_named(shop, monkeypatch):
+    said = []
+    assert dependencies.watch(shop, said.append) == {} and dependencies.watch(shop, said.append) == {}
+    known = dependencies._installed
+    monkeypatch.setattr(dependencies, "_installed", lambda name: {"numpy": "1.0", "scipy": None}[name] if name in ("numpy", "scipy") else known(name))
+    changed = dependencies.watch(shop, said.append)
+    assert changed["numpy"].endswith("→ 1.0") and changed["scipy"].endswith("→ none") and any("numpy 1.0 is installed" in line for line in said)
+    assert len(rows(shop.shop_dsn, "SELECT FROM ops.audit_log WHERE action = 'dependencies'")) == 2

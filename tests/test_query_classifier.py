@@ -2,13 +2,14 @@
 
 import json
 import random
+import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecomrec import evaluation, gates, labels, query_classifier
+from ecomrec import artifact, evaluation, facts, gates, labels, query_classifier
 from ecomrec.errors import AuditFailed, InputError, SettingsError
 from ecomrec.models import encoder_classifier, ngram_classifier
 from ecomrec.settings import Settings
@@ -62,6 +63,23 @@ def test_onnx_is_the_pytorch_model_and_only_what_serves_is_kept(made):
     assert compressed["variants"]["int8"]["bytes"] < compressed["variants"]["fp32"]["bytes"]
     kept = compressed["variants"][compressed["kept"]]["file"]
     assert [path.name for path in folder.glob("*.onnx")] == [kept] and not list(folder.rglob("*.pt"))
+
+
+def test_an_export_with_another_vocabulary_is_refused_though_its_checksums_are_right(shop, made, tmp_path):
+    """The n-grams still answer most queries of a toy shop, so its accuracy says nothing; its chances are no longer the trained model's."""
+    _, dataset, folder, *_ = made
+    assert facts.measure(shop, "query_classifier", dataset, folder)["parity"] <= 0.1
+    shutil.copytree(folder, wrong := tmp_path / "wrong")
+    tokenizer = json.loads((wrong / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    words = [word for word in vocabulary if not word.startswith("[")]
+    vocabulary.update(zip(words, [vocabulary[word] for word in words[1:] + words[:1]], strict=True))  # each word has its neighbour's number
+    (wrong / "tokenizer.json").write_text(json.dumps(tokenizer))
+    artifact.write_manifest(wrong, **{name: value for name, value in artifact.read_manifest(folder).items() if name != "files"})
+    facts.measure(shop, "query_classifier", dataset, wrong)
+    decision = gates.decide("query_classifier", wrong, 1)
+    verdict = {verdict["gate"]: verdict for verdict in decision["verdicts"]}["limit: the trained model"]
+    assert verdict["refuses"] and decision["winner"] != "candidate"
 
 
 def test_the_evaluation_has_one_row_per_query_and_says_that_searches_are_simulated(made):

@@ -9,10 +9,10 @@ from ecomrec import artifact, profiles, publication
 from ecomrec.database import connect
 from ecomrec.errors import SettingsError
 from ecomrec.models import popularity
+from ecomrec.models.topn import top
 from ecomrec.recommend import rules
 from ecomrec.recommend.related import build as build_related
 from ecomrec.recommend.shard import prepare, score_shard
-from ecomrec.recommend.topn import top
 from tests.shopdata import fill, purchase, rows
 
 DAY = "2017-03-20"

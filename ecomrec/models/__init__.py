@@ -1,12 +1,16 @@
 """What every recommender shares: the histories it is given and the exact ranking of its scores."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
-BLOCK = 16_000_000  # scores held at once: 64 MB of float32, whatever the number of users
+from ecomrec.models.topn import top
+
+BLOCK = 4_000_000  # scores held at once, 16 MB of float32: they stay in the cache, and memory does not grow with users or items
 FADED = 60.0        # halvings after which an event counts the same as older ones: 2^-60 is still a float32
 
 
@@ -30,6 +34,13 @@ class Histories:
         """The users first … last-1."""
         rows = slice(int(self.offsets[first]), int(self.offsets[last]))
         return Histories(self.offsets[first:last + 1] - self.offsets[first], self.items[rows], self.days[rows], self.times[rows], self.weights[rows])
+
+    def take(self, chosen: np.ndarray) -> "Histories":
+        """The users at the places `chosen`."""
+        sizes = np.diff(self.offsets)[chosen]
+        offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
+        rows = np.repeat(self.offsets[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])
+        return Histories(offsets, self.items[rows], self.days[rows], self.times[rows], self.weights[rows])
 
     def owners(self) -> np.ndarray:
         """User of each row, int64 [N]."""
@@ -78,42 +89,33 @@ def decayed_counts(given: Histories, day: int, recency: Recency | float, items: 
     return matrix
 
 
-def rank(score: Callable[[Histories], np.ndarray], given: Histories, popularity: np.ndarray, k: int,
-         exclude_bought: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The k best items of each user, `(int32 [U, k], float32 [U, k])`, from `score(block of users) -> float32 [u, items]`.
+def rank(score: Callable[[Histories], np.ndarray], given: Histories, popularity: np.ndarray, k: int, exclude_bought: bool,
+         threads: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The k best items of each user, `(int32 [U, k], float32 [U, k])`, from `score(block of users) -> float32 [u, items]`, which is the caller's no more.
 
     Ties go to the smaller item index. A new user gets the popularity ranking. A place that cannot be filled is -1 with score -inf.
+    threads: blocks worked on at once (numpy lets the others run); matrix products then take one thread each.
     """
     items = len(popularity)
     ids, scores = np.full((len(given), k), -1, dtype=np.int32), np.full((len(given), k), -np.inf, dtype=np.float32)
     step = max(1, BLOCK // max(items, 1))
-    for first in range(0, len(given), step):
+
+    def work(first: int) -> None:
         block = given.users(first, min(first + step, len(given)))
-        values = np.array(score(block), dtype=np.float32)  # a copy: what is excluded is overwritten
+        values = np.require(score(block), np.float32, ["WRITEABLE"])  # what is excluded is overwritten
         sizes = np.diff(block.offsets)
         values[sizes == 0] = popularity
         if exclude_bought:
             values[np.repeat(np.arange(len(block)), sizes), block.items] = -np.inf
         rows = slice(first, first + len(block))
-        ids[rows, :min(k, items)], scores[rows, :min(k, items)] = top(values, min(k, items))
+        ids[rows], scores[rows] = top(values, k)
+
+    blocks = range(0, len(given), step)
+    if threads == 1 or len(blocks) == 1:
+        for first in blocks:
+            work(first)
+    else:
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(work, blocks):
+                pass  # raises what a block raised
     return ids, scores
-
-
-def top(values: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Exact top k of each row: highest value first, then smallest index; -1 where the value is -inf."""
-    width = values.shape[1]
-    ids = np.sort(np.argpartition(values, width - k, axis=1)[:, width - k:], axis=1).astype(np.int32)
-    chosen = np.take_along_axis(values, ids, axis=1)
-    limit = chosen.min(axis=1, keepdims=True)
-    # Where more items tie at the last place than fit, the smaller indices take the places.
-    tied = np.flatnonzero((values >= limit).sum(axis=1) > k)
-    if len(tied):
-        part = values[tied]
-        at, above = part == limit[tied], part > limit[tied]
-        keep = above | (at & (np.cumsum(at, axis=1) <= k - above.sum(axis=1, keepdims=True)))
-        ids[tied] = np.nonzero(keep)[1].reshape(len(tied), k)
-        chosen[tied] = np.take_along_axis(part, ids[tied], axis=1)
-    order = np.argsort(-chosen, axis=1, kind="stable")
-    ids, chosen = np.take_along_axis(ids, order, axis=1), np.take_along_axis(chosen, order, axis=1)
-    ids[np.isneginf(chosen)] = -1
-    return ids, chosen

@@ -18,18 +18,24 @@ class ItemItem:
     recency: Recency         # of the user's row
     popularity: np.ndarray   # float32 [I], for users without history
     item_vectors: np.ndarray | None = None
+    threads: int = 1         # blocks of users ranked at once
 
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `ecomrec.models.rank`. `day` is the day that recency is counted from."""
-        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought)
+        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought, self.threads)
 
     def score(self, given: Histories, day: int) -> np.ndarray:
-        """Float32 [U, I]; each user's row counts 1 in all, so that scores of short and long histories are alike in size."""
+        """Float32 [U, I]."""
+        scores = self.rows(given, day)
+        return scores.toarray() if sparse.issparse(scores) else scores
+
+    def rows(self, given: Histories, day: int) -> np.ndarray | sparse.csr_matrix:
+        """The scores, float32 [U, I], as sparse as the weights are; each user's past counts 1 in all, so that scores of short and long
+        histories are alike in size."""
         rows = decayed_counts(given, day, self.recency, len(self.item_ids))
         total = np.repeat(np.asarray(rows.sum(axis=1)).ravel(), np.diff(rows.indptr))
         rows.data /= np.maximum(total, np.float32(1e-30))
-        scores = rows @ self.weights
-        return scores.toarray() if sparse.issparse(scores) else scores
+        return rows @ self.weights
 
 
 def prune(weights: np.ndarray, keep: int) -> sparse.csr_matrix:
@@ -69,9 +75,9 @@ def save(folder: Path, model: ItemItem) -> None:
              recency=np.array([recency.half_life, recency.step, recency.by_event], dtype=np.float64), **parts)
 
 
-def load(folder: Path, item_vectors: np.ndarray | None = None) -> ItemItem:
+def load(folder: Path, item_vectors: np.ndarray | None = None, threads: int = 1) -> ItemItem:
     with np.load(folder / "itemitem.npz", allow_pickle=False) as data:
         size = len(data["item_ids"])
         weights = data["weights"] if "weights" in data else sparse.csr_matrix((data["data"], data["indices"], data["indptr"]), shape=(size, size))
         half_life, step, by_event = data["recency"].tolist()
-        return ItemItem(data["item_ids"], weights, Recency(half_life, step, bool(by_event)), data["popularity"], item_vectors)
+        return ItemItem(data["item_ids"], weights, Recency(half_life, step, bool(by_event)), data["popularity"], item_vectors, threads)

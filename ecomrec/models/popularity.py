@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ecomrec.models import Histories, rank
+from ecomrec.models.topn import top
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ class Popularity:
 
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `ecomrec.models.rank`."""
+        if not exclude_bought:
+            ids, scores = top(np.asarray(self.counts, dtype=np.float32)[None, :], k)
+            return np.repeat(ids, len(histories), axis=0), np.repeat(scores, len(histories), axis=0)
         return rank(lambda block: self.score(block, day), histories, self.counts, k, exclude_bought)
 
 

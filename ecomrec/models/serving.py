@@ -5,10 +5,13 @@ A model has `item_ids` (str [I]), `item_vectors` (float32 [I, d], length 1, or N
 """
 
 import json
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy import sparse
 
 from ecomrec import artifact, compress
 from ecomrec.errors import AuditFailed
@@ -38,41 +41,75 @@ class Sequential:
     trend: float = 0.0      # weight of log1p(popularity): what sells just now, which no long history says
     by_event: bool = False  # a position of the sequence is an event, not a day's basket
     item_vectors: np.ndarray | None = None
+    threads: int = 1        # blocks of users ranked at once
 
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought)
+        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought, self.threads)
 
-    def transformer(self, given: Histories) -> np.ndarray:
-        """The transformer's scores, float32 [U, I]."""
-        newest = baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets, self.by_event)
-        scores = user_vectors(self.encode, self.table, newest) @ self.table.T
-        scores += self.bias
-        return scores
-
-    def base(self, given: Histories, day: int) -> np.ndarray:
-        """Scores without the repeat component, float32 [U, I]."""
-        return self.mix(self.transformer(given), self.linear.score(given, day)) if self.blend else self.transformer(given)
+    def vectors(self, given: Histories) -> np.ndarray:
+        """What the transformer makes of each user, float32 [U, d]."""
+        return user_vectors(self.encode, self.table, baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets, self.by_event))
 
     def score(self, given: Histories, day: int) -> np.ndarray:
         """Float32 [U, I]."""
-        return self.finish(self.base(given, day), decayed_counts(given, day, self.half_life, len(self.item_ids)))
+        return self.combine(self.vectors(given), self.linear.rows(given, day) if self.blend else None,
+                            decayed_counts(given, day, self.half_life, len(self.item_ids)) if self.repeat else None)
 
-    def mix(self, scores: np.ndarray, linear: np.ndarray) -> np.ndarray:
-        """Both brought to the same spread over the items of each user, which is the transformer's. [U, I], a new array."""
-        mean, spread = scores.mean(axis=1, keepdims=True), scores.std(axis=1, keepdims=True)
-        other = linear.std(axis=1, keepdims=True)
-        factor = np.float32(self.blend) * spread / np.maximum(other, np.float32(1e-12))
-        return np.float32(1 - self.blend) * (scores - mean) + factor * (linear - linear.mean(axis=1, keepdims=True)) + mean
+    def combine(self, vectors: np.ndarray, linear: np.ndarray | sparse.csr_matrix | None, counts: sparse.csr_matrix | None) -> np.ndarray:
+        """The score from its parts, float32 [U, I]: the transformer and the item-item model, brought to the transformer's spread over
+        the items of each user, then the repeat component for what was bought (`counts` [U, I]) and the trend for all.
 
-    def finish(self, scores: np.ndarray, counts) -> np.ndarray:
-        """`scores` [U, I] with the repeat component for what was bought (`counts`: sparse [U, I]) and the trend for all, in place."""
+        With t the transformer's score, l the item-item model's, m and s their means and spreads over the items of the user:
+        (1 - blend) (t - m_t) + blend s_t / s_l (l - m_l) + m_t. The moments of t follow from those of the table, so one matrix
+        product and one pass over l do it.
+        """
+        keep, shift, factor = np.ones(len(vectors)), np.zeros(len(vectors)), None
+        if self.blend:
+            mean, spread = self._moments(vectors)
+            linear_mean, linear_spread = _moments(linear)
+            factor = self.blend * spread / np.maximum(linear_spread, 1e-12)
+            keep, shift = keep - self.blend, self.blend * mean - factor * linear_mean
+        scores = np.column_stack((keep[:, None] * vectors, keep, shift, np.ones(len(vectors)))).astype(np.float32) @ self._wide
+        if self.blend and sparse.issparse(linear):
+            scaled = linear.data * np.repeat(factor.astype(np.float32), np.diff(linear.indptr))
+            scores = scores + sparse.csr_array((scaled, linear.indices, linear.indptr), shape=linear.shape)
+        elif self.blend:
+            scores += linear * factor.astype(np.float32)[:, None]
         if self.repeat:
             rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
             habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + np.float32(self.readiness) * self.again[items]
-            scores[rows, items] = np.float32(self.share) * scores[rows, items] + habit
-        if self.trend:
-            scores += np.float32(self.trend) * np.log1p(self.popularity)
+            trend = self._wide[-1, items]
+            scores[rows, items] = np.float32(self.share) * (scores[rows, items] - trend) + habit + trend
         return scores
+
+    @cached_property
+    def _wide(self) -> np.ndarray:
+        """What a user's row is multiplied with, float32 [d + 3, I]: the table, the bias, ones, the trend."""
+        return np.vstack((self.table.T, self.bias, np.ones_like(self.bias), np.float32(self.trend) * np.log1p(self.popularity))).astype(np.float32)
+
+    @cached_property
+    def _known(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean [d + 1] and covariance [d + 1, d + 1] of table and bias over the items."""
+        wide = self._wide[:-2].astype(np.float64)
+        return wide.mean(axis=1), np.cov(wide, bias=True)
+
+    def _moments(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the transformer's scores over the items, float64 [U] each."""
+        mean, covariance = self._known
+        asked = np.column_stack((vectors, np.ones(len(vectors)))).astype(np.float64)
+        return asked @ mean, np.sqrt(np.maximum(((asked @ covariance) * asked).sum(axis=1), 0))
+
+
+def _moments(rows: np.ndarray | sparse.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each row, zeros included, float64 [U] each."""
+    if not sparse.issparse(rows):
+        return rows.mean(axis=1, dtype=np.float64), rows.std(axis=1, dtype=np.float64)
+    filled = np.diff(rows.indptr) > 0
+    mean, square = np.zeros(rows.shape[0]), np.zeros(rows.shape[0])
+    if filled.any():
+        starts = rows.indptr[:-1][filled]
+        mean[filled], square[filled] = (np.add.reduceat(values, starts, dtype=np.float64) / rows.shape[1] for values in (rows.data, rows.data * rows.data))
+    return mean, np.sqrt(np.maximum(square - mean ** 2, 0))
 
 
 def onnx_encoder(path: Path, threads: int = 0):
@@ -83,14 +120,14 @@ def onnx_encoder(path: Path, threads: int = 0):
 
 def load(folder: Path, threads: int = 0):
     """The model in `folder`. Raises AuditFailed when a file is missing or altered, or the kind is none of the recommender's."""
-    manifest = artifact.read_manifest(folder)
+    manifest, threads = artifact.read_manifest(folder), threads or os.cpu_count() or 1
     vectors = folder / "item_vectors.npy"
     item_vectors = np.load(vectors, allow_pickle=False).astype(np.float32) if vectors.is_file() else None
     match manifest["kind"]:
         case "sequential":
             return sequential(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), threads, item_vectors)
         case "itemitem":
-            return itemitem.load(folder, item_vectors)
+            return itemitem.load(folder, item_vectors, threads)
         case "frequency":
             return frequency.load(folder, item_vectors)
         case "popularity":
@@ -104,5 +141,6 @@ def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.nd
     with np.load(folder / "tables.npz", allow_pickle=False) as data:
         tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity", "again")}
     numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")}
-    return Sequential(**tables, **numbers, encode=onnx_encoder(folder / config["encoder"], threads), linear=itemitem.load(folder / "linear"),
-                      item_vectors=item_vectors)
+    # Blocks of users run side by side, each with one thread: little waits for another.
+    return Sequential(**tables, **numbers, encode=onnx_encoder(folder / config["encoder"], 1), linear=itemitem.load(folder / "linear"),
+                      item_vectors=item_vectors, threads=threads or os.cpu_count() or 1)

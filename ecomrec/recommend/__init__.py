@@ -3,7 +3,7 @@
     histories  what a shard's users bought, by COPY
     catalogue  the items that may be recommended, as arrays; one snapshot for the whole publication
     rules      the shop's TOML, checked;  policy  the same compiled for a day
-    candidates the best of the catalogue for each user, under the hard rules;  topn  exactly
+    candidates the best of the catalogue for each user, under the hard rules, exactly (models/topn.py)
     lists      each context's list: boosts, diversity, caps, exploration, pins, fallback
     explain    why each item is there;  write  by COPY
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecomrec.models import Histories
+from ecomrec.models.topn import top
 from ecomrec.recommend.catalogue import Catalogue
-from ecomrec.recommend.histories import Shard, taken
+from ecomrec.recommend.histories import Shard
 from ecomrec.recommend.policy import BOUGHT, SEEN, Policy, blocked, waiting
-from ecomrec.recommend.topn import top
 
 NOTHING = np.float32(-np.inf)
 
@@ -62,7 +62,7 @@ class Known:
         return Known(self.segments[first:last], self.seen.users(first, last) if self.seen else None, self.together)
 
     def take(self, rows: np.ndarray) -> "Known":
-        return Known(self.segments[rows], taken(self.seen, rows) if self.seen else None, self.together)
+        return Known(self.segments[rows], self.seen.take(rows) if self.seen else None, self.together)
 
 
 def score(model, histories: Histories, day: int) -> np.ndarray:

@@ -8,7 +8,7 @@ the caller ignores). It is exact for a linear model. No model has it yet: likene
 import numpy as np
 
 from ecomrec.recommend.catalogue import Catalogue
-from ecomrec.recommend.histories import Owned, Shard, taken
+from ecomrec.recommend.histories import Owned, Shard
 from ecomrec.recommend.lists import CHOSEN, DRAWN, FILLED, Lists
 
 REASONS = ("bought_again", "goes_with", "popular", "new", "chosen")
@@ -73,7 +73,7 @@ def strongest(model, items: np.ndarray, people: Shard, day: int, catalogue: Cata
 def _contributions(model, people: Shard, rows: np.ndarray, owned: np.ndarray, items: np.ndarray, day: int, catalogue: Catalogue) -> np.ndarray:
     """What each of the items that these users own [u, n] adds to the scores of `items` [u, k], float32 [u, k, n]."""
     if hasattr(model, "contributions"):
-        return model.contributions(taken(people.histories, rows), owned, items, day)
+        return model.contributions(people.histories.take(rows), owned, items, day)
     cosine = np.matmul(catalogue.vectors[items], catalogue.vectors[owned].transpose(0, 2, 1))
     return np.where(cosine >= LIKENESS, cosine, 0)
 

@@ -50,7 +50,7 @@ class Shard:
 
     def take(self, chosen: np.ndarray) -> "Shard":
         """The users at the places `chosen`."""
-        return shard(self.users[chosen], taken(self.histories, chosen))
+        return shard(self.users[chosen], self.histories.take(chosen))
 
     def known(self, items: int) -> Histories:
         """The histories without purchases of items >= `items`, which the model has never seen."""
@@ -73,14 +73,6 @@ def shard(users: np.ndarray, histories: Histories) -> Shard:
     times, keys = np.diff(np.append(first, len(keys))), keys[first]
     offsets = np.concatenate(([0], np.cumsum(np.bincount(keys // width, minlength=len(users))))).astype(np.int64)
     return Shard(users, histories, Owned(offsets, (keys % width).astype(np.int32), times.astype(np.int32)))
-
-
-def taken(given: Histories, chosen: np.ndarray) -> Histories:
-    """The histories of the users at the places `chosen`."""
-    sizes = np.diff(given.offsets)[chosen]
-    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    rows = np.repeat(given.offsets[chosen] - offsets[:-1], sizes) + np.arange(offsets[-1])
-    return Histories(offsets, given.items[rows], given.days[rows], given.times[rows], given.weights[rows])
 
 
 def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recommend/histories", users: np.ndarray | None = None) -> Shard:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecomrec.models import Histories
+from ecomrec.models.topn import top
 from ecomrec.recommend.candidates import NOTHING, Candidates
 from ecomrec.recommend.catalogue import Catalogue
 from ecomrec.recommend.policy import Policy
 from ecomrec.recommend.rules import Context
-from ecomrec.recommend.topn import top
 
 POOL = 4  # candidates considered per place
 SHELVES = 3  # best-sellers, the middle, rarities: a third of all purchases each

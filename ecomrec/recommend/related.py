@@ -13,11 +13,11 @@ from scipy import sparse
 
 from ecomrec import database
 from ecomrec.models.serving import load
+from ecomrec.models.topn import top
 from ecomrec.publication import partition
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend import write
 from ecomrec.recommend.histories import TEXT, codes, copy_out, positions
-from ecomrec.recommend.topn import top
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 

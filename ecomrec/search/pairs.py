@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ecomrec import database
+from ecomrec import database, features
 from ecomrec.errors import InputError
 from ecomrec.queries import normalise
 from ecomrec.settings import Settings
@@ -54,6 +54,8 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         items = copy(connection, "search/products", {}, PRODUCT)
         pairs = copy(connection, "search/pairs", days, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
         shown = copy(connection, "search/shown", {"first": first, "last": valid - timedelta(days=1)}, {"query": pa.string(), "item_id": pa.string()})
+    for source, table in (("search/products", items), ("search/pairs", pairs), ("search/shown", shown)):
+        features.check(source, table.column_names)
     return write(settings, day, items, pairs, shown, folder)
 
 

@@ -159,7 +159,7 @@ def rollback(settings: Settings, users: int, times: int = 20) -> dict:
                     wrong.append(repr(error))
                 reads.append(time.monotonic() - began)
 
-    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(READERS)]
+    readers = [threading.Thread(target=read, args=(seed,), daemon=True) for seed in range(READERS)]
     for reader in readers:
         reader.start()
     seconds = []
@@ -168,7 +168,6 @@ def rollback(settings: Settings, users: int, times: int = 20) -> dict:
         roll_back(settings, "both", "to measure it", actor="benchmark")
         seconds.append(time.monotonic() - began)
         _serve(settings, number, users)
-        publication.prune(settings)
     stop.set()
     for reader in readers:
         reader.join()
@@ -185,9 +184,9 @@ def _serve(settings: Settings, number: int, users: int) -> None:
     name, letter = publication.partition("user_recommendations", plan["publication_id"]), "ab"[number % 2]
     with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute(f"""INSERT INTO {name} (publication_id, shard, user_id, item_ids, scores, reasons, because, model_version, context, scope, evidence)
-            SELECT %s, 0, u::text, array_agg(%s || i ORDER BY i), array_agg((10 - i)::real ORDER BY i), array_agg('popular'), array_agg(''), %s, 'home', '', array_agg(0::real)
+            SELECT %s, 0, u::text, array_agg(%s || i ORDER BY i), array_agg((10 - i)::real ORDER BY i), array_agg('popular'::recs.reason), array_agg(''::text), %s, 'home', '', array_agg(0::real)
             FROM generate_series(0, %s) u, generate_series(0, 9) i GROUP BY u""", (plan["publication_id"], letter, f"recommender/{number} (benchmark)", users - 1))
-    publication.go_live(settings, plan["publication_id"], {"users": users})
+    publication.go_live(settings, plan["publication_id"], {"users": users, "items": 10})
 
 
 def main(users: int, items: int) -> None:

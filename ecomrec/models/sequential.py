@@ -308,7 +308,6 @@ def _counts(flat, owner, weights, row, column, days, candidates, half_life) -> t
     return torch.bmm(torch.from_numpy(decay), bought)
 
 
-@torch.inference_mode()
 def user_vectors(encode, table: np.ndarray, given: Baskets, rows_at_once: int = 2048) -> np.ndarray:
     """The newest vector of each user, float32 [U, d]; zeros for a user without baskets.
 
@@ -318,7 +317,7 @@ def user_vectors(encode, table: np.ndarray, given: Baskets, rows_at_once: int = 
     result = np.zeros((len(counts), table.shape[1]), dtype=np.float32)
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]
-    items, start = torch.from_numpy(table), 0
+    start = 0
     while start < len(order):
         # Ascending lengths: the batch is cut where padding would pass the budget.
         stop = start + 1
@@ -328,7 +327,8 @@ def user_vectors(encode, table: np.ndarray, given: Baskets, rows_at_once: int = 
         basket, row, column, days = pad(given, rows)
         flat, starts, _ = flatten(given, basket)
         vectors = np.zeros((*days.shape, table.shape[1]), dtype=np.float32)
-        vectors[row, column] = pool(items, torch.from_numpy(flat), torch.from_numpy(starts)).numpy()
+        # As `pool`, in numpy: torch would start threads of its own beside each of the caller's.
+        vectors[row, column] = np.add.reduceat(table[flat], starts[:-1], axis=0) / np.diff(starts)[:, None].astype(np.float32)
         result[rows] = encode(vectors, days)[np.arange(len(rows)), counts[rows] - 1]
         start = stop
     return result

@@ -34,7 +34,7 @@ from ecomrec.workspace import CHECKPOINT
 
 Echo = Callable[[str], None]
 WEIGHTS, TEXT, COUNTS, TRAINING = "training/weights.safetensors", "training/text.npy", "training/counts.npy", "training/training.json"
-SHOWN = 100_000  # users on whom models are measured that decide nothing; candidate, champion and what must be beaten: on all
+SHOWN = 100_000  # users, drawn by the seed, on whom that is measured which decides nothing; what is judged is measured on all
 REPEATED = 0.01  # share of purchases that are of something bought before; below it repeat buying is left out
 
 
@@ -164,7 +164,7 @@ def measure(settings: Settings, data: Dataset, folder: Path, chosen: dict, most:
     """
     held = held_out(data, TEST)
     models = {"candidate": folder, **{name: folder / "baselines" / name for name in chosen}}
-    everyone = before(data, TEST, np.arange(len(data.user_ids)))
+    everyone = before(data, TEST, np.sort(np.random.default_rng(settings.seed).permutation(data.meta["users"])[:SHOWN]))
     buyers = np.bincount(np.unique(everyone.owners() * len(data.item_ids) + everyone.items) % len(data.item_ids), minlength=len(data.item_ids))
     columns, means, lists = {}, {}, {}
     judged = {"candidate", *gates.rules_of("recommender")["must_beat"]}
@@ -178,12 +178,13 @@ def measure(settings: Settings, data: Dataset, folder: Path, chosen: dict, most:
         values = metrics.per_user(ranked, offsets, items, K)
         columns[name] = np.full(len(held["users"]), np.nan)
         columns[name][rows] = values[f"NDCG@{K}"]
+        seen, past = (ranked[drawn], some(held, drawn)[0]) if len(rows) > len(drawn) else (ranked, given)  # means over so many are exact enough
         if name in judged:
             lists[name] = ranked
-        means[name] = {**_means({**values, f"novelty@{K}": metrics.novelty(ranked, buyers, data.meta["users"], K),
-                                 f"diversity@{K}": metrics.diversity(ranked, model.item_vectors, K)}),
-                       f"popularity_lift@{K}": round(metrics.popularity_lift(ranked, given, buyers, K), 5),
-                       f"price_gap@{K}": round(metrics.price_gap(ranked, given, data.prices, K), 5),
+        means[name] = {**_means({**values, f"novelty@{K}": metrics.novelty(seen, buyers, len(everyone), K),
+                                 f"diversity@{K}": metrics.diversity(seen, model.item_vectors, K)}),
+                       f"popularity_lift@{K}": round(metrics.popularity_lift(seen, past, buyers, K), 5),
+                       f"price_gap@{K}": round(metrics.price_gap(seen, past, data.prices, K), 5),
                        f"coverage@{K}": round(metrics.coverage(ranked, len(data.item_ids), K), 5), f"gini@{K}": round(metrics.gini(ranked, len(data.item_ids), K), 5)}
         echo(f"{name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in means[name].items()))
         if name == "candidate":

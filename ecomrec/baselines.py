@@ -1,4 +1,4 @@
-"""The recommender's baselines: what sold lately, the user's own frequency, item-kNN and EASE, each with recency.
+"""The recommender's baselines: what sold lately, the user's own frequency, item-kNN, implicit ALS and EASE, each with recency.
 
 Each is tuned on validation like the candidate, then fitted anew on everything before the test part. A grid is a section of
 the recipe whose values are lists; a model generator yields `(choices, model)` for every combination, dear parts fitted once.
@@ -14,7 +14,7 @@ from scipy import sparse
 from ecomrec import artifact
 from ecomrec.dataset import TEST, VALID, Dataset
 from ecomrec.heldout import before, held_out, known_until, popular, quality
-from ecomrec.models import Recency, decayed_counts, ease, frequency, itemitem, popularity, words
+from ecomrec.models import Recency, als, decayed_counts, ease, frequency, itemitem, popularity, words
 from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
@@ -24,16 +24,17 @@ Models = Iterator[tuple[dict, object]]
 def fit_baselines(settings: Settings, data: Dataset, folder: Path, rules: dict, ease_choices: dict, echo: Echo) -> dict:
     """Fits, saves and seals all baselines under `folder`/baselines on all before the test part. Returns the choices of each."""
     sold = popular(data, TEST, rules["popularity"]["days"])
-    own, knn = (tune(settings, data, rules, models(data, VALID, rules, rules[name]))[0]
-                for name, models in (("frequency", frequencies), ("item_knn", neighbours)))
-    chosen = {"popularity_7d": {}, "frequency": own, "item_knn": knn, "ease_recency": ease_choices}
+    own, knn, factored = (tune(settings, data, rules, models(data, VALID, rules, rules[name]))[0]
+                          for name, models in (("frequency", frequencies), ("item_knn", neighbours), ("als", factorisations)))
+    chosen = {"popularity_7d": {}, "frequency": own, "item_knn": knn, "als": factored, "ease_recency": ease_choices}
     fitted = {"popularity_7d": popularity.Popularity(data.item_ids, sold), "frequency": only(frequencies(data, TEST, rules, grid(own))),
-              "item_knn": only(neighbours(data, TEST, rules, grid(knn))), "ease_recency": only(eases(data, TEST, rules, grid(ease_choices)))}
+              "item_knn": only(neighbours(data, TEST, rules, grid(knn))), "als": only(factorisations(data, TEST, rules, grid(factored))),
+              "ease_recency": only(eases(data, TEST, rules, grid(ease_choices)))}
     vectors = np.load(folder / "item_vectors.npy", allow_pickle=False)
     for name, model in fitted.items():
         place = folder / "baselines" / name
         kind = type(model).__module__.rpartition(".")[2]  # the module that saves it is the manifest's kind
-        {"popularity": popularity, "frequency": frequency, "itemitem": itemitem}[kind].save(place, model)
+        {"popularity": popularity, "frequency": frequency, "itemitem": itemitem, "als": als}[kind].save(place, model)
         np.save(place / "item_vectors.npy", vectors)
         artifact.write_manifest(place, kind=kind, day=data.meta["day"], items=len(data.item_ids), baseline=name)
         echo(f"{name}: {chosen[name]}")
@@ -95,6 +96,15 @@ def neighbours(data: Dataset, part: int, rules: dict, section: dict) -> Models:
         for choices, recency in recencies(data, section):
             yield ({"train_half_life": train_half_life, "neighbours": size, "shrink": shrink, **choices},
                    itemitem.ItemItem(data.item_ids, weights, recency, sold))
+
+
+def factorisations(data: Dataset, part: int, rules: dict, section: dict) -> Models:
+    sold = popular(data, part, rules["popularity"]["days"])
+    for train_half_life, factors, alpha, regularization in product(section["train_half_life"], section["factors"], section["alpha"], section["regularization"]):
+        fitted = als.fit(rows(data, part, train_half_life), factors, alpha, regularization, rules["limits"]["als_iterations"], seed=1)
+        for choices, recency in recencies(data, section):
+            yield ({"train_half_life": train_half_life, "factors": factors, "alpha": alpha, "regularization": regularization, **choices},
+                   als.Als(data.item_ids, fitted, alpha, regularization, recency, sold))
 
 
 def eases(data: Dataset, part: int, rules: dict, section: dict) -> Models:

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from ecomrec import artifact, compress
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, decayed_counts, frequency, itemitem, popularity, rank
+from ecomrec.models import Histories, als, decayed_counts, frequency, itemitem, popularity, rank
 from ecomrec.models.sequential import baskets, user_vectors
 
 
@@ -128,6 +128,8 @@ def load(folder: Path, threads: int = 0):
             return sequential(folder, json.loads((folder / "config.json").read_text(encoding="utf-8")), threads, item_vectors)
         case "itemitem":
             return itemitem.load(folder, item_vectors, threads)
+        case "als":
+            return als.load(folder, item_vectors, threads)
         case "frequency":
             return frequency.load(folder, item_vectors)
         case "popularity":

@@ -13,7 +13,18 @@ import torch
 
 from ecomrec import artifact, compress, trainer
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, Recency, decayed_counts, ease, frequency, histories, itemitem, popularity, serving
+from ecomrec.models import (
+    Histories,
+    Recency,
+    als,
+    decayed_counts,
+    ease,
+    frequency,
+    histories,
+    itemitem,
+    popularity,
+    serving,
+)
 from ecomrec.models.sequential import Sequential, baskets
 
 USERS, ITEMS, DAYS = 60, 12, 12
@@ -60,6 +71,12 @@ def save_knn(folder, given):
     return "itemitem"
 
 
+def save_als(folder, given):
+    counts = decayed_counts(given, DAYS, 60, ITEMS)
+    als.save(folder, als.Als(IDS, als.fit(counts, 4, 2.0, 0.1, 15, seed=1, threads=1), 2.0, 0.1, Recency(30.0), np.bincount(given.items, minlength=ITEMS).astype(np.float32)))
+    return "als"
+
+
 def save_frequency(folder, given):
     frequency.save(folder, frequency.Frequency(IDS, 30.0, np.bincount(given.items, minlength=ITEMS).astype(np.float32)))
     return "frequency"
@@ -88,7 +105,7 @@ def save_sequential(folder, given):
     return "sequential"
 
 
-SAVERS = {"popularity": save_popularity, "frequency": save_frequency, "knn": save_knn, "ease": save_ease, "sparse_ease": save_sparse_ease,
+SAVERS = {"popularity": save_popularity, "frequency": save_frequency, "knn": save_knn, "ease": save_ease, "sparse_ease": save_sparse_ease, "als": save_als,
           "sequential": save_sequential}
 
 

@@ -1,9 +1,10 @@
 """What the models are made of: counts, rankings, baskets, EASE's closed form."""
 
 import numpy as np
+import pytest
 from scipy import sparse
 
-from ecomrec.models import Histories, Recency, decayed_counts, ease, histories, itemitem, top, words
+from ecomrec.models import Histories, Recency, als, decayed_counts, ease, histories, itemitem, top, words
 from ecomrec.models.sequential import baskets, batches, pad
 
 
@@ -90,3 +91,14 @@ def test_the_words_place_an_item_that_nobody_bought():
     described = words.features(["green tea", "tea pot", "bolt screw", "green tea pot"])
     weights = ease.fit(ease.gram(sparse.vstack((rows, described.T)).tocsr()), 1.0)
     assert weights[0, 3] > weights[2, 3] + 0.01 and weights[1, 3] > weights[2, 3]
+
+
+def test_users_are_folded_in_as_implicit_does():
+    from implicit.cpu.als import AlternatingLeastSquares
+
+    counts = sparse.random(40, 30, 0.2, format="csr", dtype=np.float32, random_state=1)
+    factors = als.fit(counts, 8, 3.0, 0.5, 5, seed=1, threads=1)
+    theirs = AlternatingLeastSquares(8, regularization=0.5, alpha=3.0, num_threads=1)
+    theirs.item_factors = factors
+    own = als.Als(np.arange(30), factors, 3.0, 0.5, Recency(), np.ones(30, dtype=np.float32)).users(counts)
+    assert own == pytest.approx(theirs.recalculate_user(np.arange(40), counts), abs=1e-4)

@@ -46,6 +46,7 @@ class Dataset:
     item_ids: np.ndarray
     texts: list[str]     # what the text encoder reads, one per item of the universe
     prices: np.ndarray   # float64 [I], NaN where the catalogue names none
+    groups: dict[str, np.ndarray]  # what items have in common, int64 [I], 0: nothing known: "shelf" (first level), "category", "brand", "price" (tenths)
     part: np.ndarray     # int8 [N], TRAIN, VALID or TEST
     valid_from: int      # day number
     test_from: int
@@ -155,6 +156,10 @@ def load(folder: Path) -> Dataset:
     rows, items = pq.read_table(folder / "interactions.parquet"), pq.read_table(folder / "items.parquet")
     columns = {name: rows[name].to_numpy() for name in ("user", "item", "day", "time", "weight")}
     texts = [_text(*row) for row in zip(*(items[name].to_pylist() for name in ("title", "category", "brand")), strict=True)]
+    prices = items["price"].to_numpy() if "price" in items.column_names else np.full(len(items), np.nan)
+    category = items["category"].to_pylist()
+    groups = {"shelf": _codes([name.split("/")[0] for name in category]), "category": _codes(category), "brand": _codes(items["brand"].to_pylist()),
+              "price": _tenths(prices)}
     valid_from, test_from = _number(meta["valid_from"]), _number(meta["test_from"])
     if meta.get("split") == "user":
         part = _last_first(columns["user"], meta["valid_users"], meta["seed"])
@@ -162,7 +167,22 @@ def load(folder: Path) -> Dataset:
         part = ((columns["day"] >= valid_from).astype(np.int8) + (columns["day"] >= test_from)).astype(np.int8)
     return Dataset(**columns, part=part, user_ids=np.array(pq.read_table(folder / "users.parquet")["user_id"].to_pylist(), dtype=str),
                    item_ids=np.array(items["item_id"].to_pylist(), dtype=str), texts=texts,
-                   prices=items["price"].to_numpy() if "price" in items.column_names else np.full(len(items), np.nan), valid_from=valid_from, test_from=test_from, end=_number(meta["day"]), meta=meta)
+                   prices=prices, groups=groups, valid_from=valid_from, test_from=test_from, end=_number(meta["day"]), meta=meta)
+
+
+def _codes(names: list[str]) -> np.ndarray:
+    """A number from 1 for each name, 0 for none."""
+    number = {name: place for place, name in enumerate(sorted({name for name in names if name}), 1)}
+    return np.array([number.get(name, 0) for name in names], dtype=np.int64)
+
+
+def _tenths(prices: np.ndarray) -> np.ndarray:
+    """The tenth, 1 to 10, that each price lies in; 0 without a price."""
+    known = ~np.isnan(prices)
+    found = np.zeros(len(prices), dtype=np.int64)
+    if known.any():
+        found[known] = 1 + np.searchsorted(np.quantile(prices[known], np.arange(1, 10) / 10), prices[known])
+    return found
 
 
 def _last_first(user: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"]) if repeats else (rules["repeat"]["half_lives"][0], 0.0)
     if repeats:
         echo(f"repeat buying alone: validation NDCG@{K} {alone:.4f} at a half-life of {half_life:g} days")
-    model = Sequential(torch.from_numpy(text), torch.from_numpy(counts), own, repeats)
+    model = Sequential(torch.from_numpy(text), torch.from_numpy(counts), own, repeats, _groups(data, own))
     sampling = (counts + 1.0) ** own["power"]
     task = trainer.Task(given, ends, sampling / sampling.sum(), half_life if repeats else None)
     fitted = trainer.fit(model, task, own, settings.seed,
@@ -107,7 +107,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     rules = recipe_for(data)
     _prepare(settings)
     own, chosen = rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-    model, sold = _restore(folder, own, chosen["repeats"]), popular(data, TEST, rules["popularity"]["days"])
+    model, sold = _restore(folder, data, own, chosen["repeats"]), popular(data, TEST, rules["popularity"]["days"])
     held = held_out(data, VALID, settings.seed, own["max_valid_users"])
     # The variants are compared with the item-item part that has not seen the validation purchases.
     parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "readiness": chosen["readiness"], "trend": chosen["trend"]}
@@ -325,9 +325,14 @@ def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, hal
                               by_event=data.by_user)
 
 
-def _restore(folder: Path, own: dict, repeats: bool) -> Sequential:
+def _groups(data: Dataset, own: dict) -> torch.Tensor:
+    """The side features of the recipe, int64 [I, G]."""
+    return torch.from_numpy(np.stack([data.groups[name] for name in own["groups"]], axis=1)) if own["groups"] else torch.zeros(len(data.item_ids), 0, dtype=torch.int64)
+
+
+def _restore(folder: Path, data: Dataset, own: dict, repeats: bool) -> Sequential:
     text, counts = (torch.from_numpy(np.load(folder / name, allow_pickle=False)) for name in (TEXT, COUNTS))
-    model = Sequential(text, counts, own, repeats)
+    model = Sequential(text, counts, own, repeats, _groups(data, own))
     model.load_state_dict(load_file(folder / WEIGHTS), strict=False)
     return model.eval()
 

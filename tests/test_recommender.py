@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import load_file
 
 from ecomrec import artifact, dataset, gates, heldout, metrics, recommender
 from ecomrec.errors import AuditFailed
@@ -173,3 +174,16 @@ def test_many_users_are_drawn_the_same_way_each_time(data):
     first, second = (heldout.held_out(loaded, dataset.VALID, 7, 20) for _ in range(2))
     assert len(first["users"]) == len(first["histories"]) == 20 and (first["users"] == second["users"]).all()
     assert first["histories"].days.max() < loaded.valid_from
+
+
+def test_side_features_are_trained_and_served(settings, data, tmp_path):
+    rules = recommender.recipe()
+    rules["sequential"]["groups"] = ["shelf", "brand", "price"]
+    try:
+        recommender.train(settings, data, tmp_path, lambda _: None)
+        done = recommender.compress(settings, data, tmp_path, lambda _: None)
+    finally:
+        rules["sequential"]["groups"] = []
+    assert done["fp32"]["agreement"] >= 0.99
+    learned = load_file(tmp_path / recommender.WEIGHTS)
+    assert learned["groups_table.0.weight"].abs().sum() > 0 and learned["groups_table.1.weight"].abs().sum() == 0, "nothing is known of the brands"

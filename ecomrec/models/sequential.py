@@ -143,14 +143,20 @@ class Batch:
 
 
 class Sequential(nn.Module):
-    """The whole model; `text`: frozen float [I, e] vectors of the items, `counts`: int [I] purchases of them in training.
+    """The whole model; `text`: frozen float [I, e] vectors of the items, `counts`: int [I] purchases of them in training, `groups`: int
+    [I, G], what items have in common (0: nothing known), each group with a vector of its own.
 
-    An item without purchases has no id embedding: its text alone places it.
+    An item without purchases has no id embedding: its text and its groups alone place it.
     """
 
-    def __init__(self, text: torch.Tensor, counts: torch.Tensor, recipe: dict, repeats: bool = True):
+    def __init__(self, text: torch.Tensor, counts: torch.Tensor, recipe: dict, repeats: bool = True, groups: torch.Tensor | None = None):
         super().__init__()
         dim = recipe["dim"]
+        groups = torch.zeros(len(text), 0, dtype=torch.int64) if groups is None else groups
+        self.register_buffer("groups_of", groups, persistent=False)
+        self.groups_table = nn.ModuleList(nn.Embedding(int(column.max()) + 1, dim, padding_idx=0) for column in groups.T)
+        for table in self.groups_table:
+            nn.init.zeros_(table.weight)  # at first the text and the id speak
         self.register_buffer("text", text)
         self.register_buffer("seen", (counts > 0).float())
         self.identity = nn.Embedding(len(text), dim)
@@ -220,7 +226,10 @@ class Sequential(nn.Module):
         known = self.seen[items]
         if self.training and self.forget:
             known = known * (torch.rand_like(known) >= self.forget)
-        return self.identity(items) * known.unsqueeze(1) + self.project(self.text[items])
+        vectors = self.identity(items) * known.unsqueeze(1) + self.project(self.text[items])
+        for place, table in enumerate(self.groups_table):
+            vectors = vectors + table(self.groups_of[items, place])
+        return vectors
 
 
 def pool(table, flat, starts):

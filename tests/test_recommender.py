@@ -74,7 +74,7 @@ def test_compression_is_measured_and_the_folder_is_sealed(run):
 
 def test_everything_is_measured_on_the_same_users(run):
     table = pq.read_table(run["folder"] / "evaluation.parquet")
-    assert table.column_names == ["unit", "candidate", "popularity_7d", "frequency", "item_knn", "ease_recency"]
+    assert table.column_names == ["unit", "candidate", "popularity_7d", "frequency", "item_knn", "als", "ease_recency"]
     written = json.loads((run["folder"] / "evaluation.json").read_text())
     assert written == run["evaluate"] and written["users"] == len(table) == USERS
     for name in table.column_names[1:]:
@@ -90,7 +90,7 @@ def test_what_is_learned_beats_popularity_and_misses_count(run):
 
 
 def test_baselines_can_serve_and_the_gates_can_judge(run):
-    for name, kind in (("popularity_7d", "popularity"), ("frequency", "frequency"), ("item_knn", "itemitem"), ("ease_recency", "itemitem")):
+    for name, kind in (("popularity_7d", "popularity"), ("frequency", "frequency"), ("item_knn", "itemitem"), ("als", "als"), ("ease_recency", "itemitem")):
         assert artifact.read_manifest(run["folder"] / "baselines" / name)["kind"] == kind
         model = serving.load(run["folder"] / "baselines" / name)
         assert len(model.item_ids) == ITEMS and model.item_vectors.shape == (ITEMS, 8)

@@ -126,8 +126,9 @@ def _slices(rules: dict, figures: Figures, against: str) -> list[Verdict]:
     large = [name for name in names if figures.units[f"{name}|candidate"] >= rules["slices"]["min_units"] and figures.means[f"{name}|{against}"] > 0]
     found = [_relative(figures, f"{name}|candidate", f"{name}|{against}") for name in large]
     bands = simultaneous([value for value, _ in found], [draws for _, draws in found])
-    limit, verdicts = -rules["slices"]["max_loss"], []
+    verdicts = []
     for name, (value, _), (low, high) in zip(large, found, bands, strict=True):
+        limit = _slice_limit(rules, name)
         verdict = "fail" if high < limit else "pass" if low > limit else "inconclusive"
         said = {"fail": "is proven to lose too much", "pass": "is well", "inconclusive": "is not proven either way"}[verdict]
         verdicts.append(Verdict(f"slice: {name}", verdict, value, low, high, limit,
@@ -135,9 +136,15 @@ def _slices(rules: dict, figures: Figures, against: str) -> list[Verdict]:
                                 f"{_units(rules)}), {-limit:.0%} less is allowed; the slice {said}.", verdict == "fail"))
     for name in names:
         if name not in large:
-            verdicts.append(Verdict(f"slice: {name}", "inconclusive", 0.0, 0.0, 0.0, limit,
+            verdicts.append(Verdict(f"slice: {name}", "inconclusive", 0.0, 0.0, 0.0, _slice_limit(rules, name),
                                     f"{name.capitalize()}: {figures.units[f'{name}|candidate']:,} {_units(rules)}, too few to decide anything.", False))
     return verdicts
+
+
+def _slice_limit(rules: dict, name: str) -> float:
+    """What a slice may lose, below 0: a part of the products more than a group of people, where the recipe says so."""
+    limits = rules["slices"]
+    return -limits.get("max_loss_products", limits["max_loss"]) if "products" in name else -limits["max_loss"]
 
 
 def _robust(rules: dict, figures: Figures) -> list[Verdict]:

@@ -86,6 +86,14 @@ def test_good_on_average_but_broken_for_a_slice_is_refused(tmp_path, scores):
     assert found["slice: new users"]["refuses"] and not found["slice: heavy users"]["refuses"] and decision["winner"] != "candidate"
 
 
+def test_a_shelf_may_lose_more_than_a_group_of_people(tmp_path, scores):
+    """A fifth less: refused where it is people, not where it is products; half less is refused there too."""
+    columns = {"candidate": scores * 1.1, "popularity_7d": scores * 0.5, "ease_recency": scores * 0.8, "champion": scores}
+    for name, kept, refused in (("light users", 0.8, True), ("products of Dairy", 0.8, False), ("products of Dairy", 0.5, True)):
+        _, found = judged(tmp_path, **columns, **{f"{name}|candidate": scores * kept, f"{name}|champion": scores})
+        assert found[f"slice: {name}"]["refuses"] == refused
+
+
 def test_a_small_slice_is_inconclusive_and_refuses_nothing(tmp_path, scores):
     few = np.where(np.arange(UNITS) < 20, scores, np.nan)
     decision, found = judged(tmp_path, candidate=scores * 1.1, popularity_7d=scores * 0.5, ease_recency=scores * 0.8, champion=scores,

@@ -26,8 +26,14 @@ help: ## list the targets
 demo: $(STAMP) ## four months of a shop, end to end, in the Airflow UI (resumes what an earlier one finished)
 	@$(BIN)/ecomrec demo
 
+# What starts a whole system mostly waits for it: it runs beside the other tests, and tells what it found after them.
+SYSTEM := tests/test_end_to_end.py tests/test_runtime.py
+
 test: lint ## ruff and every test
-	@$(BIN)/python -m pytest
+	@log=$$(mktemp); echo "== $(SYSTEM) beside the rest, said at the end ($$log)"; \
+	$(BIN)/python -m pytest $(SYSTEM) > $$log 2>&1 & beside=$$!; trap 'kill $$beside 2> /dev/null' INT TERM; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SYSTEM)); rest=$$?; \
+	echo "== $(SYSTEM)"; wait $$beside; system=$$?; cat $$log; rm -f $$log; exit $$(( rest || system ))
 
 lint: $(STAMP) ## ruff only
 	@$(BIN)/ruff check .

@@ -53,7 +53,7 @@ class Odd:
 def test_a_slow_or_moody_candidate_is_refused(shop, data, candidate, judge, monkeypatch, how, gate):  # noqa: F811
     load = serving.load
     with monkeypatch.context() as patch:
-        patch.setattr(facts, "SINGLES", 5)
+        patch.setattr(facts, "SINGLES", 3)
         patch.setattr(facts.serving, "load", lambda *given: Odd(load(*given), **how))
         facts.measure(shop, "recommender", data, candidate)
     _, verdicts = judge(candidate)

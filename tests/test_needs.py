@@ -36,7 +36,7 @@ def shown(settings) -> set[tuple[str, str]]:
 
 def test_need_01_memory_does_not_grow_with_the_shop(small, model):  # noqa: F811
     """gorse #239 #1217 #391, metarank #1543 #1257, implicit #688 #247, recommenders #1432. A shard holds as many users as its budget says,
-    whatever the shop's size; figures: benchmarks/results/recommend.json, advice: docs/sizing.md."""
+    whatever the shop's size (`python -m benchmarks.recommend` measures it); advice: docs/sizing.md."""
     plans = [publication.open_publication(small.model_copy(update={"shard_users": most}), f"run {most}", "2017-03-20", "recommender/1 (test)") for most in (2, 4)]
     for most, plan in zip((2, 4), plans, strict=True):
         firsts = [shard["first_user"] for shard in plan["shards"]]

@@ -119,3 +119,13 @@ def rank(score: Callable[[Histories], np.ndarray], given: Histories, popularity:
             for _ in pool.map(work, blocks):
                 pass  # raises what a block raised
     return ids, scores
+
+
+class Ranked:
+    """A model that ranks by its own `score(histories, day)`, with its `popularity` for new users; `threads` blocks of users at once."""
+
+    threads: int = 1
+
+    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """See `rank`. `day` is the day that recency is counted from."""
+        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought, self.threads)

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from ecomrec.models import Histories, Recency, decayed_counts, rank
+from ecomrec.models import Histories, Ranked, Recency, decayed_counts
 
 CELLS = 8_000_000  # padded history factors held at once
 
 
 @dataclass(frozen=True)
-class Als:
+class Als(Ranked):
     item_ids: np.ndarray     # str [I]
     factors: np.ndarray      # float32 [I, f]
     alpha: float
@@ -26,10 +26,6 @@ class Als:
     popularity: np.ndarray   # float32 [I], for users without history
     item_vectors: np.ndarray | None = None
     threads: int = 1         # blocks of users ranked at once
-
-    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """See `ecomrec.models.rank`."""
-        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought, self.threads)
 
     def score(self, given: Histories, day: int) -> np.ndarray:
         """Float32 [U, I]."""

@@ -6,23 +6,19 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from ecomrec.models import Histories, Recency, decayed_counts, rank
+from ecomrec.models import Histories, Ranked, Recency, decayed_counts
 
 BLOCK = 1 << 25  # weights that are worked on at a time: 128 MB
 
 
 @dataclass(frozen=True)
-class ItemItem:
+class ItemItem(Ranked):
     item_ids: np.ndarray     # str [I]
     weights: np.ndarray | sparse.csr_matrix  # float32 [I, I]
     recency: Recency         # of the user's row
     popularity: np.ndarray   # float32 [I], for users without history
     item_vectors: np.ndarray | None = None
     threads: int = 1         # blocks of users ranked at once
-
-    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """See `ecomrec.models.rank`. `day` is the day that recency is counted from."""
-        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought, self.threads)
 
     def score(self, given: Histories, day: int) -> np.ndarray:
         """Float32 [U, I]."""

@@ -15,12 +15,12 @@ from scipy import sparse
 
 from ecomrec import artifact, compress
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, als, decayed_counts, frequency, itemitem, popularity, rank
+from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, popularity
 from ecomrec.models.sequential import baskets, user_vectors
 
 
 @dataclass(frozen=True)
-class Sequential:
+class Sequential(Ranked):
     """The transformer as it is served, blended with an item-item model: tables in numpy, the user encoder behind `encode`
     (ONNX Runtime, or PyTorch in training)."""
 
@@ -42,9 +42,6 @@ class Sequential:
     by_event: bool = False  # a position of the sequence is an event, not a day's basket
     item_vectors: np.ndarray | None = None
     threads: int = 1        # blocks of users ranked at once
-
-    def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        return rank(lambda block: self.score(block, day), histories, self.popularity, k, exclude_bought, self.threads)
 
     def vectors(self, given: Histories) -> np.ndarray:
         """What the transformer makes of each user, float32 [U, d]."""

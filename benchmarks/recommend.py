@@ -57,17 +57,17 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     import torch
     from scipy import sparse
 
-    from ecomrec import compress
+    from ecomrec.compression import graph
     from ecomrec.models import Recency, itemitem
     from ecomrec.models.sequential import UserEncoder
 
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    axes = {name: {0: "users", 1: "baskets"} for name in ("vectors", "days", "states")}
-    compress.export(UserEncoder(DIM, 2, 1, 0.0).eval(), (torch.zeros(2, 3, DIM), torch.zeros(2, 3, dtype=torch.int64)), folder / "fp32.onnx",
-                    ["vectors", "days"], ["states"], axes)
-    compress.int8(folder / "fp32.onnx", folder / "encoder.onnx")  # what is served unless it costs quality
+    axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "last": {0: "users"}, "states": {0: "users"}}
+    example = torch.zeros(2, 3, DIM), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
+    graph.export(UserEncoder(DIM, 2, 1, 0.0).eval(), example, folder / "fp32.onnx", ["vectors", "days", "last"], ["states"], axes)
+    graph.int8(folder / "fp32.onnx", folder / "encoder.onnx")  # what is served unless it costs quality
     (folder / "fp32.onnx").unlink()
     popularity = np.arange(1, items + 1, dtype=np.float32) ** -0.8
     np.savez(folder / "tables.npz", item_ids=np.array([f"i{n:06}" for n in range(items)]), table=random.normal(size=(items, DIM)).astype(np.float32) / 8,

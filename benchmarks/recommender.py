@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks import figure, recommender_data, write
 from ecomrec import dataset, recommender
+from ecomrec.compression.recommender import compress
 from ecomrec.errors import InputError
 from ecomrec.heldout import K, held_out, ndcg
 from ecomrec.settings import Settings
@@ -78,7 +79,7 @@ def ours(settings: Settings, folder: Path, out: Path) -> None:
         recommender.encode_texts = lambda *_: np.load(cache)
     out.mkdir(parents=True, exist_ok=True)
     steps = {step.__name__: step(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True))
-             for step in (recommender.train, recommender.compress, recommender.evaluate)}
+             for step in (recommender.train, compress, recommender.evaluate)}
     recommender.encode_texts = encode
     np.save(cache, np.load(out / recommender.TEXT))
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(steps, indent=1, sort_keys=True))
@@ -93,7 +94,7 @@ def cold(settings: Settings, folder: Path, out: Path) -> None:
     say = lambda line: print(f"{out.name}: {line}", flush=True)  # noqa: E731
     out.mkdir(parents=True, exist_ok=True)
     recommender.train(settings, hidden, out, say)
-    recommender.compress(settings, hidden, out, say)
+    compress(settings, hidden, out, say)
     result = recommender.rank_new(settings, dataset.load(hidden), out, chosen)
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(result, indent=1, sort_keys=True))
 

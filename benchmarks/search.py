@@ -65,6 +65,7 @@ def icecat() -> dict:
     from ir_measures import Judged, R, nDCG
 
     from ecomrec import retriever
+    from ecomrec.compression.retriever import compress as compress_retriever
     from ecomrec.models.encoder import load_encoder
     from ecomrec.search import hybrid, pairs
     from ecomrec.search.lexical import Lexical
@@ -106,7 +107,7 @@ def icecat() -> dict:
         return scores
 
     tokenizer, encoder = load_encoder(Settings(_env_file=None).encoder)
-    zero = [retriever._vectors(encoder, tokenizer, texts, rules["text"]["max_tokens"], {"precision": "float32"}) for texts in (queries, shop.texts)]
+    zero = [retriever.vectors_of(encoder, tokenizer, texts, rules["text"]["max_tokens"], {"precision": "float32"}) for texts in (queries, shop.texts)]
     zero_scores = zero[0] @ zero[1].T
     weight = rules["fusion"]["weight"]
     results = {"random": [measure(random_scores, "random")], "bm25": [measure(plain, "bm25")], "bm25_ours": [measure(words, "bm25_ours")],
@@ -120,9 +121,9 @@ def icecat() -> dict:
             folder.mkdir()
             pairs.write(settings, "2026-01-01", items, empty, empty.select(["query", "item_id"]), dataset)
             retriever.train(settings, dataset, folder, quiet)
-            retriever.compress(settings, dataset, folder, quiet)
+            compress_retriever(settings, dataset, folder, quiet)
             model = hybrid.load(folder)
-            cosine = model.encode(queries) @ model.encode(shop.texts).T
+            cosine = model.encode_queries(queries) @ model.encode(shop.texts).T
         results["fine_tuned"].append(measure(cosine, "fine_tuned" if seed == SEEDS[0] else ""))
         results["hybrid"].append(measure(fused(cosine, weight), "hybrid" if seed == SEEDS[0] else ""))
     cases = {f"icecat.{name}": {key: several([run[key] for run in runs], "0-1") for key in runs[0]} for name, runs in results.items()}
@@ -230,6 +231,7 @@ def recipe_with(train: dict, augment: dict):
 def trained(found: dict, seed: int, train: dict, augment: dict | None = None):
     """`(served model, data set folder's test part, its typed-wrong texts, training facts)` of one seed."""
     from ecomrec import query_classifier
+    from ecomrec.compression.query_classifier import compress as compress_classifier
     from ecomrec.models import encoder_classifier
     from ecomrec.settings import Settings
 
@@ -239,7 +241,7 @@ def trained(found: dict, seed: int, train: dict, augment: dict | None = None):
         split(found, seed, dataset)
         settings = Settings(_env_file=None, home=home, seed=seed)
         facts = query_classifier.train(settings, dataset, folder, quiet)
-        query_classifier.compress(settings, dataset, folder, quiet)
+        compress_classifier(settings, dataset, folder, quiet)
         return encoder_classifier.load(folder), *heldout(dataset, seed), facts
 
 

@@ -33,8 +33,21 @@ def markdown(family: str, version: str, folder: Path, decision: dict) -> str:
     if measured.get("simulated"):
         lines += [f"**{measured['simulated']:.0%} of what it learned from is SIMULATED**, so its figures say little about real people.", ""]
     lines += ["## Quality", "", f"{decision['metric']} on the held-out days, the same units for all:", "", "| model | mean |", "|---|---:|", means, "",
-              "## Facts", "", "| | |", "|---|---:|", *(f"| {name} | {value:,.5g} |" for name, value in sorted(known.items())), ""]
+              *_variants(manifest.get("compression", {}).get("variants", [])), "## Facts", "", "| | |", "|---|---:|", *(f"| {name} | {value:,.5g} |" for name, value in sorted(known.items())), ""]
     return "\n".join(lines) + "\n" + gates.report("Gates, slices and spoilt inputs", decision["verdicts"]).replace("# ", "## ", 1)
+
+
+def _variants(rows: list[dict]) -> list[str]:
+    """What compression tried, as a table."""
+    if not rows:
+        return []
+    lines = ["## Compressed variants", "", "Measured on validation; `torch` is the trained model itself, for comparison.", "",
+             "| variant | quality | kept | a second, by 32 | one, p95 ms | MB | |", "|---|---:|---:|---:|---:|---:|---|"]
+    for row in rows:
+        figures = [""] * 5 if row["quality"] is None else [f"{row['quality']:.4f}", f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%})", f"{row['per_s_32']:,.0f}",
+                                                         f"{row['p95_ms']:.2f}", f"{row['megabytes']:.1f}"]
+        lines.append(f"| {'**' + row['name'] + '**' if row['chosen'] else row['name']} | " + " | ".join(figures) + f" | {row['technique'] + ': ' if row['technique'] else ''}{row['why']} |")
+    return [*lines, ""]
 
 
 def html(text: str) -> str:

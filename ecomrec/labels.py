@@ -23,6 +23,7 @@ from ecomrec.settings import Settings
 
 RECIPE = Path(__file__).parent / "recipes" / "query_classifier.toml"
 SPLITS = ("train", "valid", "test")
+UNLABELLED = 50_000  # queries of the training days, with or without a label, that are kept for students of the model
 
 
 def recipe(path: Path = RECIPE) -> dict:
@@ -34,7 +35,8 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     """Labels the searches of the last `settings.history_days` days up to and including `day`.
 
     Writes `folder/queries.parquet` (query, category, weight, count, split: one row per split, query and category) and
-    `folder/labels.json`. Returns what labels.json holds, without the list of categories. A shop that has no search at all
+    `folder/labels.json`, and `folder/unlabelled.parquet`: distinct queries of the training days, whether they led to something or not: what a
+    compressed student learns the trained model's answers from. Returns what labels.json holds, without the list of categories. A shop that has no search at all
     starts from its products' titles. Raises InputError when no search of the training days led to anything.
     """
     rules = recipe()["labels"]
@@ -49,9 +51,16 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         labelled = pyarrow.csv.read_csv(rows, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),  # a query may hold a line break
                                         convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False))
         features.check("labels/query_categories", labelled.column_names)
+        asked = sorted({normalise(row["query"] or "") for row in database.query(connection, "labels/unlabelled", {**days, "last": before_held_out(settings, last), "most": UNLABELLED})} - {""})
+        pq.write_table(pa.table({"query": pa.array(asked, pa.string())}), folder / "unlabelled.parquet")
         if not totals["searches"]:
             labelled = by_title(database.query(connection, "labels/titles", {"last": last}), settings, last)
     return write(settings, day, labelled, totals, folder)
+
+
+def before_held_out(settings: Settings, last: date) -> date:
+    """The last training day."""
+    return last - timedelta(days=settings.test_days + settings.valid_days)
 
 
 def by_title(rows: list[dict], settings: Settings, last: date) -> pa.Table:

@@ -9,7 +9,6 @@ import json
 import random
 import re
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,13 +17,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from scipy import sparse
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from ecomrec import artifact, augment, calibration, labels
-from ecomrec import compress as onnx
-from ecomrec.errors import AuditFailed, InputError
+from ecomrec import augment, calibration, labels
+from ecomrec.errors import InputError
 from ecomrec.models import ngram_classifier
-from ecomrec.models.answers import UNKNOWN, Calibration
+from ecomrec.models.answers import UNKNOWN
 from ecomrec.models.encoder import (
     batches,
     layer_groups,
@@ -36,7 +34,7 @@ from ecomrec.models.encoder import (
     pushed,
     warm_linear,
 )
-from ecomrec.models.encoder_classifier import KIND, EncoderClassifier, load
+from ecomrec.models.encoder_classifier import EncoderClassifier, load
 from ecomrec.models.tokens import BUCKETS, hashed, pad
 from ecomrec.queries import misspell
 from ecomrec.settings import Settings
@@ -100,7 +98,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
          f"{str(kind).removeprefix('torch.')}")
     best, history, said, began = (-1.0, None), [], time.monotonic(), time.monotonic()
     for step, rows in enumerate(plan, 1):
-        given = _inputs([tokens[row] for row in rows], [grams[row] for row in rows], device)
+        given = inputs([tokens[row] for row in rows], [grams[row] for row in rows], device)
         wanted = torch.from_numpy(target[rows].toarray()).to(device)
 
         def loss() -> torch.Tensor:
@@ -118,8 +116,8 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
         schedule.step()
         model.zero_grad(set_to_none=True)
         if step in checks:
-            scores, valid = _valid_scores(model, tokenizer, dataset, rules, device, kind)
-            accuracy = _accuracy(scores[0], valid, categories)
+            found, valid = _valid_scores(model, tokenizer, dataset, rules, device, kind)
+            accuracy = _accuracy(found[0], valid, categories)
             history.append({"step": step, "valid_top1": round(accuracy, 6)})
             if accuracy > best[0]:
                 best = (accuracy, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()})
@@ -131,7 +129,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     model.load_state_dict(best[1])
     model.encoder = merge(model.encoder)
     asked = [data["query"][row] for row in np.argsort(-data["weight"], kind="stable")[:GOLDEN_QUERIES]]
-    logits, _ = _scores(model, tokenizer, asked, rules["max_tokens"], device)
+    logits, _ = scores(model, tokenizer, asked, rules["max_tokens"], device)
     (folder / GOLDEN).write_text(json.dumps({"queries": asked, "logits": np.round(logits.astype(float), 4).tolist()}), encoding="utf-8")
     torch.save(model.state_dict(), folder / "classifier.pt")
     model.encoder.config.to_json_file(str(folder / "encoder.json"))
@@ -169,7 +167,7 @@ def _start(settings: Settings, categories: list[str], rules: dict, device: str):
     names = [" ".join(re.split(r"[\W_]+", name.lower().rpartition("/")[2])) + " " + name.lower().partition("/")[0] for name in categories]
     with torch.no_grad():
         model.eval()
-        vectors = [pooled(model.encoder, *_inputs(tokenizer(names[first:first + 128], truncation=True, max_length=32)["input_ids"], [], device)[:2])
+        vectors = [pooled(model.encoder, *inputs(tokenizer(names[first:first + 128], truncation=True, max_length=32)["input_ids"], [], device)[:2])
                    for first in range(0, len(names), 128)]
         model.head.weight.copy_(rules["head_scale"] * torch.cat(vectors))
         model.head.bias.zero_()
@@ -184,14 +182,14 @@ def _examples(data: dict, categories: list[str], recipe: dict, tokenizer, seed: 
     texts = [change(data["query"][row]) for row in drawn]
     row, col, share = zip(*((place, column[name], part) for place, found in enumerate(drawn) for name, part in data["mix"][found].items()), strict=True)
     target = sparse.csr_matrix((np.array(share, dtype=np.float32), (row, col)), shape=(len(texts), len(categories)))
-    foreign = _background(tokenizer, data, round(rules["background"] * len(texts)), 0, seed)
+    foreign = background(tokenizer, data, round(rules["background"] * len(texts)), 0, seed)
     flat = 0.0 if rules["loss"] == "bce" else 1 / len(categories)
     target = sparse.vstack([target, sparse.csr_matrix(np.full((len(foreign), len(categories)), flat, dtype=np.float32))]).tocsr()
     order = np.random.default_rng(seed).permutation(len(texts) + len(foreign)) if foreign else np.arange(len(texts))
     return [[*texts, *foreign][place] for place in order], target[order]
 
 
-def _background(tokenizer, data: dict, number: int, part: int, seed: int) -> list[str]:
+def background(tokenizer, data: dict, number: int, part: int, seed: int) -> list[str]:
     """Out-of-shop queries from the third `part` of the encoder's words: 0 trains, 1 calibrates, 2 measures."""
     vocabulary = tokenizer.get_vocab()
     words = {word: place for word, place in vocabulary.items() if place % 3 == part}
@@ -222,11 +220,11 @@ def _pushable(model: Classifier) -> list[torch.nn.Parameter]:
     return [words, *([model.table.weight] if model.table is not None else [])]
 
 
-def _inputs(tokens: list[list[int]], grams: list[list[int]], device: str = "cpu") -> tuple[torch.Tensor, ...]:
+def inputs(tokens: list[list[int]], grams: list[list[int]], device: str = "cpu") -> tuple[torch.Tensor, ...]:
     return tuple(torch.from_numpy(array).to(device) for array in (*pad(tokens), pad(grams)[0]))
 
 
-def _scores(model: Classifier, tokenizer, queries: list[str], max_tokens: int, device: str = "cpu", kind: torch.dtype = torch.float32):
+def scores(model: Classifier, tokenizer, queries: list[str], max_tokens: int, device: str = "cpu", kind: torch.dtype = torch.float32):
     """Logits float32 [N, C] and unit vectors float32 [N, d] of the PyTorch model."""
     tokens = tokenizer(queries, truncation=True, max_length=max_tokens)["input_ids"] if queries else []
     grams, order = [hashed(query) for query in queries], sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
@@ -236,7 +234,7 @@ def _scores(model: Classifier, tokenizer, queries: list[str], max_tokens: int, d
     with torch.inference_mode(), torch.autocast(device, kind, enabled=kind is not torch.float32):
         for first in range(0, len(order), 128):
             rows = order[first:first + 128]
-            found = model(*_inputs([tokens[row] for row in rows], [grams[row] for row in rows], device))
+            found = model(*inputs([tokens[row] for row in rows], [grams[row] for row in rows], device))
             logits[rows], vectors[rows] = (part.float().cpu().numpy() for part in found)
     return logits, vectors
 
@@ -246,7 +244,7 @@ def _valid_scores(model, tokenizer, dataset: Path, rules: dict, device: str, kin
     data = read(dataset, "valid")
     rows = np.argsort(-data["weight"], kind="stable")[:limit]
     data = {name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows] for name, values in data.items()}
-    return _scores(model, tokenizer, data["query"], rules["max_tokens"], device, kind), data
+    return scores(model, tokenizer, data["query"], rules["max_tokens"], device, kind), data
 
 
 def _accuracy(scores: np.ndarray, data: dict, categories: list[str]) -> float:
@@ -254,84 +252,6 @@ def _accuracy(scores: np.ndarray, data: dict, categories: list[str]) -> float:
     if not len(scores):
         return 0.0
     return float(np.average([categories[place] == label for place, label in zip(scores.argmax(1), data["label"], strict=True)], weights=data["count"]))
-
-
-def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
-    """Exports the classifier to ONNX, checks it against PyTorch, makes the INT8 variant, calibrates the cheaper one that
-    keeps `quality_kept` of the validation top-1 accuracy, and seals `folder` with it.
-
-    Returns per variant: bytes, validation top-1 (0–1), largest difference of a logit, share of the same top-1, p50
-    milliseconds of one query, queries per second in batches of 32; and the variant kept. Raises AuditFailed when FP32
-    ONNX is not the PyTorch model.
-    """
-    rules = labels.recipe()
-    started, max_tokens = time.monotonic(), rules["train"]["max_tokens"]
-    if not (folder / "classifier.pt").exists():  # a task that was killed after sealing: the work is done
-        return artifact.read_manifest(folder)["compression"]
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    categories = json.loads((folder / "categories.json").read_text(encoding="utf-8"))
-    tokenizer = _tokenizer(folder)
-    encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder / "encoder.json"), attn_implementation="eager")
-    model = Classifier(encoder, len(categories), rules["train"]["ngrams"])
-    model.encoder.pooler = None
-    model.load_state_dict(torch.load(folder / "classifier.pt", weights_only=True))
-    model.eval()
-    (expected, _), data = _valid_scores(model, tokenizer, dataset, rules["train"], "cpu", torch.float32)
-    if not len(expected):  # no validation searches: parity is still checked, on the category names
-        data = {"query": categories, "label": categories, "count": np.ones(len(categories))}
-        expected, _ = _scores(model, tokenizer, categories, max_tokens)
-    example = _inputs(tokenizer(["a b", ""], truncation=True, max_length=max_tokens)["input_ids"], [hashed("a b"), hashed("")])
-    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "ngrams": {0: "batch", 1: "grams"},
-            "logits": {0: "batch"}, "vector": {0: "batch"}}
-    if not rules["train"]["ngrams"]:
-        del axes["ngrams"]  # the graph drops an input that nothing reads
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's notes on constants; parity is checked below
-        onnx.export(model, example, folder / "model.onnx", ["input_ids", "attention_mask", "ngrams"], ["logits", "vector"], axes)
-    onnx.int8(folder / "model.onnx", folder / "model.int8.onnx")
-    variants = {}
-    for name, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx")):
-        served = EncoderClassifier(folder / file, folder / "tokenizer.json", categories, max_tokens, settings.threads)
-        found, _ = served.run(data["query"])
-        variants[name] = {"file": file, "bytes": (folder / file).stat().st_size, "valid_top1": round(_accuracy(found, data, categories), 6),
-                          "max_abs_diff": float(np.abs(found - expected).max()), "same_top1": float((found.argmax(1) == expected.argmax(1)).mean()),
-                          **_speed(served, data["query"])}
-        echo(f"compress: {name} {variants[name]['bytes'] / 1e6:.1f} MB, validation top-1 {variants[name]['valid_top1']:.4f}, "
-             f"{variants[name]['p50_ms']:.2f} ms a query, {variants[name]['queries_per_s']:,.0f} queries/s in batches of 32")
-    parity = variants["fp32"]
-    if parity["max_abs_diff"] > PARITY_LOGITS or parity["same_top1"] < PARITY_TOP1:
-        raise AuditFailed(f"the ONNX export differs from the PyTorch model: logits by up to {parity['max_abs_diff']:.2g} (limit {PARITY_LOGITS}), "
-                          f"same top-1 {parity['same_top1']:.4f} (limit {PARITY_TOP1})", "run the task again; if it stays, pin torch and onnxruntime as in requirements.txt")
-    kept = "int8" if variants["int8"]["valid_top1"] >= rules["compress"]["quality_kept"] * parity["valid_top1"] else "fp32"
-    for name in ("model.onnx", "model.int8.onnx"):
-        if name != variants[kept]["file"]:
-            (folder / name).unlink()
-    served = EncoderClassifier(folder / variants[kept]["file"], folder / "tokenizer.json", categories, max_tokens, settings.threads)
-    chosen, familiar = _calibrate(served, tokenizer, dataset, folder, data, rules, settings.seed)
-    echo(f"compress: {kept} is served; temperature {chosen.temperature:.3f}; out-of-shop queries by {chosen.detector} "
-         f"(validation AUROC {familiar[chosen.detector]:.3f})")
-    facts = {"kept": kept, "variants": variants, "valid_auroc": familiar, "seconds": round(time.monotonic() - started, 1)}
-    (folder / "classifier.pt").unlink()  # the sealed folder holds what serves, and no pickle
-    artifact.write_manifest(folder, KIND, model=variants[kept]["file"], max_tokens=max_tokens, compression=facts, calibration=chosen.facts(),
-                            categories=len(categories), day=json.loads((dataset / "labels.json").read_text(encoding="utf-8"))["day"], seed=settings.seed)
-    return facts
-
-
-def _calibrate(served: EncoderClassifier, tokenizer, dataset: Path, folder: Path, data: dict, rules: dict, seed: int) -> tuple[Calibration, dict]:
-    """Temperature and detector, from validation queries as the served model scores them; writes `neighbours.npy`."""
-    training, link = read(dataset, "train"), "sigmoid" if rules["train"]["loss"] == "bce" else "softmax"
-    heavy = np.argsort(-training["weight"], kind="stable")[:NEIGHBOURS]
-    _, neighbours = served.run([training["query"][row] for row in heavy])
-    np.save(folder / "neighbours.npy", neighbours.astype(np.float16))
-    logits, vectors = served.run(data["query"])
-    column = {name: place for place, name in enumerate(served.categories)}
-    known = np.array([label in column for label in data["label"]], dtype=bool)
-    target = np.array([column.get(label, 0) for label in data["label"]])
-    heat = calibration.temperature(logits[known], target[known], data["count"][known], link)
-    foreign = served.run(_background(tokenizer, training, len(data["query"]), 1, seed))
-    chosen, least, scores = calibration.detector((logits, vectors), foreign, neighbours, rules["compress"]["kept_inside"])
-    return Calibration(heat, link, rules["compress"]["sure"], chosen, least if len(foreign[0]) else -np.inf), scores
 
 
 def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
@@ -412,29 +332,16 @@ def _answers(model: EncoderClassifier, training: dict, test: dict, seed: int, fo
     given = np.array([answer.category != UNKNOWN for answer in answers])
     right = np.array([label == answer.category or label.startswith(answer.category + "/") for answer, label in zip(answers, test["label"], strict=True)])
     leaf = np.array([answer.category == answer.likely[0][0] for answer in answers]) & given
-    weight, foreign = test["count"], _background(_tokenizer(folder), training, min(len(answers), 2000), 2, seed)
+    weight, foreign = test["count"], background(tokenizer_of(folder), training, min(len(answers), 2000), 2, seed)
     return {"leaf_share": round(float(np.average(leaf, weights=weight)), 6), "unknown_share": round(float(np.average(~given, weights=weight)), 6),
             "precision": round(float(np.average(right[given], weights=weight[given])), 6) if given.any() else 0.0,
             "unknown_auroc": round(calibration.auroc(model.familiar(test["query"]), model.familiar(foreign)), 6), "detector": model.calibration.detector}
 
 
-def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
 
 
 def _unseen(test: dict, known: set[str]) -> float:
     """Share (0–1) of the test searches whose query no training day had."""
     return round(float(np.average([query not in known for query in test["query"]], weights=test["count"])), 6)
-
-
-def _speed(model: EncoderClassifier, queries: list[str]) -> dict[str, float]:
-    """Median milliseconds of one query (100 after 10 to warm up) and queries per second in batches of 32."""
-    single, batch = [], [queries[place % len(queries)] for place in range(320)]
-    for place in range(110):
-        began = time.perf_counter()
-        model.predict([queries[place % len(queries)]])
-        single.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    for first in range(0, len(batch), 32):
-        model.predict(batch[first:first + 32])
-    return {"p50_ms": round(float(np.median(single[10:])) * 1000, 3), "queries_per_s": round(len(batch) / (time.perf_counter() - began), 1)}

@@ -18,12 +18,10 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from ecomrec import artifact, gates, metrics, trainer
-from ecomrec import compress as onnx
+from ecomrec import gates, metrics, trainer
 from ecomrec.baselines import eases, fit_baselines, grid, only, repeat_alone, tune
 from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
-from ecomrec.errors import AuditFailed
 from ecomrec.heldout import LISTS, K, before, held_out, ndcg, popular, quality, some
 from ecomrec.models import Recency, decayed_counts, frequency, itemitem, serving
 from ecomrec.models.sequential import Baskets, Sequential, baskets
@@ -47,7 +45,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     """
     started, data = time.monotonic(), load_dataset(dataset)
     rules = recipe_for(data, rules)
-    _prepare(settings)
+    prepare(settings)
     own, place = rules["sequential"], folder / "training"
     text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
     encoded = time.monotonic() - started
@@ -55,7 +53,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     held = held_out(data, VALID, settings.seed, own["max_valid_users"])
     sold = popular(data, VALID, rules["popularity"]["days"])
     chosen, linear = _linear(settings, data, rules, folder, echo)
-    given, ends, counts, repeats = _training(data, own, np.random.default_rng(settings.seed))
+    given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
     half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"]) if repeats else (rules["repeat"]["half_lives"][0], 0.0)
     if repeats:
         echo(f"repeat buying alone: validation NDCG@{K} {alone:.4f} at a half-life of {half_life:g} days")
@@ -63,9 +61,9 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     sampling = (counts + 1.0) ** own["power"]
     task = trainer.Task(given, ends, sampling / sampling.sum(), half_life if repeats else None)
     fitted = trainer.fit(model, task, own, settings.seed,
-                         lambda model: quality(_in_torch(model, data, sold, own, half_life, *model.habit()), held),
+                         lambda model: quality(in_torch(model, data, sold, own, half_life, *model.habit()), held),
                          place, folder / CHECKPOINT, echo)
-    tuned = _tune_blend(replace(_in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
+    tuned = _tune_blend(replace(in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
     result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5),
               "valid_users": len(held["users"]), "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
     echo(f"chosen on validation: {tuned['blend']:.0%} item-item, repeat weight {tuned['repeat']:.3f}, trend {tuned['trend']:g}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
@@ -98,52 +96,6 @@ def _linear(settings: Settings, data: Dataset, rules: dict, folder: Path, echo: 
     return {"ease": plain, "linear": best}, linear
 
 
-def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
-    """Exports the user encoder to ONNX, makes its INT8 variant, checks parity, keeps what is as good, seals `folder`.
-
-    Raises AuditFailed when ONNX FP32 does not recommend what PyTorch recommends.
-    """
-    started, data = time.monotonic(), load_dataset(dataset)
-    rules = recipe_for(data)
-    _prepare(settings)
-    own, chosen = rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
-    model, sold = _restore(folder, data, own, chosen["repeats"]), popular(data, TEST, rules["popularity"]["days"])
-    held = held_out(data, VALID, settings.seed, own["max_valid_users"])
-    # The variants are compared with the item-item part that has not seen the validation purchases.
-    parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "readiness": chosen["readiness"], "trend": chosen["trend"]}
-    original = replace(_in_torch(model, data, sold, own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"]), **parts)
-    np.savez(folder / "tables.npz", item_ids=data.item_ids, table=original.table, bias=original.bias, again=original.again, popularity=sold)
-    np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
-    example = (torch.zeros(2, 3, own["dim"]), torch.zeros(2, 3, dtype=torch.int64))
-    axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "states": {0: "users", 1: "baskets"}}
-    onnx.export(model.encoder, example, folder / "encoder.fp32.onnx", ["vectors", "days"], ["states"], axes)
-    onnx.int8(folder / "encoder.fp32.onnx", folder / "encoder.int8.onnx")
-    config = {"max_baskets": own["max_baskets"], **{name: chosen[name] for name in ("half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")}}
-    expected, _ = original.recommend(held["histories"], held["day"], K, held["exclude"])
-    figures = {"torch": {"valid_ndcg10": ndcg(expected, held)}}
-    for variant in ("fp32", "int8"):
-        file = f"encoder.{variant}.onnx"
-        served = replace(serving.sequential(folder, {**config, "encoder": file}, settings.threads), **parts)
-        begun = time.monotonic()
-        ranked, _ = served.recommend(held["histories"], held["day"], K, held["exclude"])
-        figures[variant] = {"valid_ndcg10": ndcg(ranked, held), "agreement": round(_agreement(expected, ranked), 5),
-                            "users_per_s": round(len(ranked) / (time.monotonic() - begun), 1), "kb": round((folder / file).stat().st_size / 1024, 1)}
-    limits = rules["compress"]
-    if figures["fp32"]["agreement"] < limits["agreement"]:
-        raise AuditFailed(f"the exported recommender agrees with PyTorch on {figures['fp32']['agreement']:.1%} of the top {K}, "
-                          f"less than {limits['agreement']:.0%}", "this is a fault of the export: keep what is in service and report it")
-    kept = figures["int8"]["valid_ndcg10"] >= limits["quality_kept"] * figures["fp32"]["valid_ndcg10"]
-    served = "int8" if kept else "fp32"
-    (folder / f"encoder.{'fp32' if kept else 'int8'}.onnx").unlink()
-    config["encoder"] = f"encoder.{served}.onnx"
-    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True), encoding="utf-8")
-    result = {"served": served, **figures, "seconds": round(time.monotonic() - started, 1)}
-    artifact.write_manifest(folder, kind="sequential", day=data.meta["day"], items=len(data.item_ids), compression=result)
-    echo(f"{served.upper()} is served: validation NDCG@{K} {figures[served]['valid_ndcg10']:.4f}, PyTorch {figures['torch']['valid_ndcg10']:.4f}"
-         + ("" if kept else f"; INT8 ({figures['int8']['valid_ndcg10']:.4f}) loses more than {1 - limits['quality_kept']:.0%}"))
-    return result
-
-
 def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
     """Measures the sealed candidate and the baselines, as they would be served, on the same users' purchases of the test days.
 
@@ -152,7 +104,7 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     """
     started, data = time.monotonic(), load_dataset(dataset)
     rules = recipe_for(data)
-    _prepare(settings)
+    prepare(settings)
     chosen = fit_baselines(settings, data, folder, rules, json.loads((folder / TRAINING).read_text(encoding="utf-8"))["ease"], echo)
     return measure(settings, data, folder, chosen, rules["sequential"]["max_valid_users"], started, echo)
 
@@ -220,12 +172,12 @@ def rank_new(settings: Settings, data: Dataset, folder: Path, new: np.ndarray) -
             "ratio_to_best": round(values.pop("candidate") / max(values.values()), 4)}
 
 
-def _prepare(settings: Settings) -> None:
+def prepare(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads or os.cpu_count() or 1)
 
 
-def _training(data: Dataset, own: dict, random: np.random.Generator) -> tuple[Baskets, np.ndarray, np.ndarray, bool]:
+def training_positions(data: Dataset, own: dict, random: np.random.Generator) -> tuple[Baskets, np.ndarray, np.ndarray, bool]:
     """Training positions, where each one's window of targets ends, purchases per item, and whether things are bought again."""
     users = np.arange(len(data.user_ids))
     if len(users) > own["max_train_users"]:
@@ -247,11 +199,6 @@ def _training(data: Dataset, own: dict, random: np.random.Generator) -> tuple[Ba
 
 def _means(values: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: round(float(value.mean()), 5) if len(value) else 0.0 for name, value in values.items()}
-
-
-def _agreement(expected: np.ndarray, ranked: np.ndarray) -> float:
-    """Mean share of the expected items that are ranked too."""
-    return float((expected[:, :, None] == ranked[:, None, :]).any(axis=2).mean()) if len(expected) else 1.0
 
 
 def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
@@ -309,15 +256,15 @@ def _parts(model: serving.Sequential, held: dict) -> dict[str, float]:
     return {**{name: quality(tried_model, held) for name, tried_model in tried.items()}, **costs}
 
 
-def _in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float,
+def in_torch(model: Sequential, data: Dataset, sold: np.ndarray, own: dict, half_life: float, weight: float, scale: float,
               share: float) -> serving.Sequential:
     """The model in training, ranked exactly as it will be served."""
     model.eval()
     device = model.text.device
 
-    def encode(vectors: np.ndarray, days: np.ndarray) -> np.ndarray:
+    def encode(vectors: np.ndarray, days: np.ndarray, last: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return model.encoder(torch.from_numpy(vectors).to(device), torch.from_numpy(days).to(device)).cpu().numpy()
+            return model.encoder(*(torch.from_numpy(part).to(device) for part in (vectors, days, last))).cpu().numpy()
 
     with torch.inference_mode():
         table, bias, again = (part.cpu().numpy() for part in (model.item_vectors(), model.bias, model.propensity()))
@@ -330,7 +277,7 @@ def _groups(data: Dataset, own: dict) -> torch.Tensor:
     return torch.from_numpy(np.stack([data.groups[name] for name in own["groups"]], axis=1)) if own["groups"] else torch.zeros(len(data.item_ids), 0, dtype=torch.int64)
 
 
-def _restore(folder: Path, data: Dataset, own: dict, repeats: bool) -> Sequential:
+def restore(folder: Path, data: Dataset, own: dict, repeats: bool) -> Sequential:
     text, counts = (torch.from_numpy(np.load(folder / name, allow_pickle=False)) for name in (TEXT, COUNTS))
     model = Sequential(text, counts, own, repeats, _groups(data, own))
     model.load_state_dict(load_file(folder / WEIGHTS), strict=False)

@@ -19,11 +19,11 @@ __all__ = ["champion", "fetch", "find", "mirror", "promote", "register"]
 
 
 def register(settings: Settings, family: str, folder: Path, *, run_name: str, metrics: dict[str, float], tags: dict[str, str],
-             papers: dict[str, str] | None = None, curves: dict[str, list[float]] | None = None) -> dict:
+             papers: dict[str, str | Path] | None = None, curves: dict[str, list[float]] | None = None) -> dict:
     """Logs the sealed model in `folder` as an MLflow run and registers it as the next version of `family`.
 
-    Only what the manifest seals is kept, not what training left beside it. papers: file name -> text, for people (report,
-    model card). The same `run_name` twice gives the same version: a task that was killed after registering goes on with
+    Only what the manifest seals is kept, not what training left beside it. papers: file name -> text or a file, for people (report,
+    model card, pictures). The same `run_name` twice gives the same version: a task that was killed after registering goes on with
     what it made. curves: name -> value by epoch. Returns `{"family", "version", "uri", "kind"}`.
     """
     from mlflow.exceptions import MlflowException
@@ -46,8 +46,8 @@ def register(settings: Settings, family: str, folder: Path, *, run_name: str, me
         place = Path("model", name).parent
         client.log_artifact(run.info.run_id, str(folder / name), str(place))
     with tempfile.TemporaryDirectory() as desk:
-        for name, text in (papers or {}).items():
-            (Path(desk) / name).write_text(text, encoding="utf-8")
+        for name, paper in (papers or {}).items():
+            (Path(desk) / name).write_bytes(paper.read_bytes() if isinstance(paper, Path) else paper.encode())
             client.log_artifact(run.info.run_id, str(Path(desk) / name), "papers")
     client.set_terminated(run.info.run_id)
     try:

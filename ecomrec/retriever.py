@@ -8,7 +8,6 @@ keeps what the encoder knew of words that the shop never used (WiSE-FT: Wortsman
 import json
 import random
 import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from ir_measures import nDCG
-from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from ecomrec import artifact
-from ecomrec import compress as onnx
-from ecomrec.errors import AuditFailed, InputError
+from ecomrec.errors import InputError
 from ecomrec.models.encoder import layer_groups, load_encoder, merge, pooled, precision, prepare, warm_linear
 from ecomrec.models.tokens import pad
 from ecomrec.search import hybrid, synthetic
@@ -60,7 +57,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     shop = products(pq.read_table(dataset / "items.parquet"))
     tokenizer, encoder = load_encoder(settings.encoder, own["dropout"])
     before = {name: part.clone() for name, part in encoder.state_dict().items()}
-    pairs, real = _pairs(dataset, shop, rules, encoder, tokenizer, settings.seed)
+    pairs, real = pairs_of(dataset, shop, rules, encoder, tokenizer, settings.seed)
     echo(f"train: {len(pairs):,} pairs, {real:,} of them from searches, the rest made from product texts")
     encoder = prepare(encoder, own).to(device).train()
     negatives, bags = Negatives(dataset, shop, source), [set(words(text)) for text in shop.texts]
@@ -141,104 +138,6 @@ class Negatives:
         return self._source.randrange(len(self._shop.item_ids))
 
 
-def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
-    """Exports the encoder to ONNX, checks parity, makes INT8, chooses the fusion weight on validation searches, seals `folder`.
-
-    Also writes the sealed baselines `bm25` and `zero_shot`. Raises AuditFailed when FP32 ONNX is not the PyTorch model.
-    """
-    rules, started = recipe(), time.monotonic()
-    if (folder / ".encoder.pt").exists():  # an earlier try was killed between the first seal and the last
-        (folder / ".encoder.pt").rename(folder / "encoder.pt")
-    if not (folder / "encoder.pt").exists():  # a task that was killed after sealing: the work is done
-        return artifact.read_manifest(folder)["compression"]
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    shop, day = products(pq.read_table(dataset / "items.parquet")), json.loads((dataset / "meta.json").read_text(encoding="utf-8"))["day"]
-    config = AutoConfig.from_pretrained(folder / "encoder.json")
-    encoder = AutoModel.from_config(config, attn_implementation="eager")
-    encoder.pooler = None
-    encoder.load_state_dict(torch.load(folder / "encoder.pt", weights_only=True))
-    served, figures = _export(encoder, folder, shop, rules, settings)
-    fusion = {"model": served, "max_tokens": rules["text"]["max_tokens"], "depth": rules["fusion"]["depth"], "reranker": rules["fusion"]["reranker"]}
-    (folder / "config.json").write_text(json.dumps({**fusion, "weight": rules["fusion"]["weight"]}), encoding="utf-8")
-    (folder / "encoder.pt").rename(folder / ".encoder.pt")  # hidden from the seal, there for a second try
-    artifact.write_manifest(folder, hybrid.KIND, day=day)
-    weight, curve = _tune(hybrid.load(folder, settings.threads), dataset, shop, rules, settings.seed)
-    (folder / "config.json").write_text(json.dumps({**fusion, "weight": weight}, indent=1, sort_keys=True), encoding="utf-8")
-    result = {"served": served, **figures, "fusion_weight": weight, "valid_ndcg10": curve, "seconds": round(time.monotonic() - started, 1)}
-    artifact.write_manifest(folder, hybrid.KIND, day=day, products=len(shop.item_ids), compression=result)
-    _baselines(folder, rules, settings, day)  # after the seal: they are models of their own
-    (folder / ".encoder.pt").unlink()
-    echo(f"compress: {served} is served, mean cosine with PyTorch {figures['int8']['cosine'] if 'int8' in served else figures['fp32']['cosine']:.4f}; "
-         f"fusion weight {weight:.2f}" + (f", validation NDCG@{K} {curve[str(weight)]:.4f}" if curve else " (no validation searches: the recipe's)"))
-    return result
-
-
-def _export(encoder: torch.nn.Module, folder: Path, shop: Products, rules: dict, settings: Settings) -> tuple[str, dict]:
-    """Writes the cheaper good variant; returns its file name and figures of both."""
-    most = rules["text"]["max_tokens"]
-    tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
-    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
-    example = tuple(torch.from_numpy(part) for part in pad(tokenizer(["a b", ""], truncation=True, max_length=most)["input_ids"]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        onnx.export(Pooled(encoder), example, folder / "model.onnx", ["input_ids", "attention_mask"], ["vector"], axes)
-    onnx.int8(folder / "model.onnx", folder / "model.int8.onnx")
-    step = max(1, len(shop.texts) // 200)
-    sample = shop.texts[::step][:200]
-    with torch.inference_mode():
-        expected = torch.cat([_embed(encoder.eval(), tokenizer, sample[first:first + 50], most) for first in range(0, len(sample), 50)]).numpy()
-    figures = {}
-    for name, file in (("fp32", "model.onnx"), ("int8", "model.int8.onnx")):
-        began = time.monotonic()
-        found = hybrid.TextModel(folder / file, folder / "tokenizer.json", most, settings.threads).run(sample)[0]
-        figures[name] = {"cosine": round(float((found * expected).sum(1).mean()), 6), "mb": round((folder / file).stat().st_size / 1e6, 1),
-                         "products_per_s": round(len(sample) / (time.monotonic() - began), 1)}
-    if figures["fp32"]["cosine"] < PARITY:
-        raise AuditFailed(f"the exported retriever's vectors have a mean cosine of {figures['fp32']['cosine']:.5f} with PyTorch's, less than {PARITY}",
-                          "this is a fault of the export: keep what is in service and report it")
-    kept = "model.int8.onnx" if figures["int8"]["cosine"] >= rules["compress"]["agreement"] else "model.onnx"
-    (folder / ("model.onnx" if "int8" in kept else "model.int8.onnx")).unlink()
-    return kept, figures
-
-
-def _tune(model: hybrid.Retriever, dataset: Path, shop: Products, rules: dict, seed: int) -> tuple[float, dict[str, float]]:
-    """The fusion weight with the best NDCG@10 on validation searches, and the whole grid; the recipe's without any."""
-    found = _held(dataset, shop, "valid", rules["evaluate"]["valid_queries"], rules["evaluate"]["products"], seed)
-    if not found["queries"]:
-        return rules["fusion"]["weight"], {}
-    vectors, lexical = model.encode(found["texts"]), Lexical(found["texts"])
-    curve = {}
-    for weight in rules["fusion"]["grid"]:
-        tried = hybrid.Retriever(model.encoder, weight, model.depth)
-        ranked, _ = tried.search(found["queries"], vectors, lexical, found["texts"], K)
-        curve[str(weight)] = round(float(np.average(ndcg(ranked, found), weights=found["count"])), 5)
-    return float(max(curve, key=curve.__getitem__)), curve
-
-
-def _baselines(folder: Path, rules: dict, settings: Settings, day: str) -> None:
-    """Seals BM25 alone and the pretrained encoder alone."""
-    from ecomrec.models.encoder import load_encoder
-
-    fusion = {"max_tokens": rules["text"]["max_tokens"], "depth": rules["fusion"]["depth"], "reranker": ""}
-    bm25, zero = folder / "baselines" / "bm25", folder / "baselines" / "zero_shot"
-    for place in (bm25, zero):
-        place.mkdir(parents=True, exist_ok=True)
-    (bm25 / "config.json").write_text(json.dumps({**fusion, "model": "", "weight": 0.0}), encoding="utf-8")
-    tokenizer, encoder = load_encoder(settings.encoder)
-    tokenizer.backend_tokenizer.save(str(zero / "tokenizer.json"))
-    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
-    example = tuple(torch.from_numpy(part) for part in pad(tokenizer(["a b", ""])["input_ids"]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        onnx.export(Pooled(encoder), example, zero / "model.onnx", ["input_ids", "attention_mask"], ["vector"], axes)
-    onnx.int8(zero / "model.onnx", zero / "model.int8.onnx")
-    (zero / "model.onnx").unlink()
-    (zero / "config.json").write_text(json.dumps({**fusion, "model": "model.int8.onnx", "weight": 1.0}), encoding="utf-8")
-    for place in (bm25, zero):
-        artifact.write_manifest(place, hybrid.KIND, day=day, baseline=place.name)
-
-
 def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
     """Measures the sealed candidate, BM25 and the pretrained encoder on the test days' queries, among the same products.
 
@@ -264,9 +163,9 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
 
 
 def test_queries(settings: Settings, dataset: Path) -> dict:
-    """The queries of the test days that judge, most searched first, and the products that are searched: see `_held`."""
+    """The queries of the test days that judge, most searched first, and the products that are searched: see `held_queries`."""
     rules, shop = recipe()["evaluate"], products(pq.read_table(dataset / "items.parquet"))
-    return _held(dataset, shop, "test", rules["queries"], rules["products"], settings.seed)
+    return held_queries(dataset, shop, "test", rules["queries"], rules["products"], settings.seed)
 
 
 def quality(model: hybrid.Retriever, held: dict, lexical: Lexical, queries: list[str] | None = None) -> np.ndarray:
@@ -285,7 +184,7 @@ def ndcg(ranked: np.ndarray, held: dict) -> np.ndarray:
     return values
 
 
-def _held(dataset: Path, shop: Products, split: str, most: int, size: int, seed: int) -> dict:
+def held_queries(dataset: Path, shop: Products, split: str, most: int, size: int, seed: int) -> dict:
     """The most searched queries of a split, `size` products to search among, and the grade of each answer by its place there."""
     asked: dict[str, dict[str, int]] = {}
     count: dict[str, float] = {}
@@ -302,7 +201,7 @@ def _held(dataset: Path, shop: Products, split: str, most: int, size: int, seed:
             "grades": [{place[item]: grade for item, grade in asked[query].items()} for query in queries]}
 
 
-def _pairs(dataset: Path, shop: Products, rules: dict, encoder, tokenizer, seed: int) -> tuple[list[tuple[str, int, bool]], int]:
+def pairs_of(dataset: Path, shop: Products, rules: dict, encoder, tokenizer, seed: int) -> tuple[list[tuple[str, int, bool]], int]:
     """The training budget in random order: (query, row of the product, was it made up), and how many are from searches."""
     number, place, generator = rules["train"]["pairs"], {item: row for row, item in enumerate(shop.item_ids)}, np.random.default_rng(seed)
     found = [(query, place[item], weight) for query, item, weight in
@@ -324,12 +223,12 @@ def _likeness(kinds: list[list[str]], shop: Products, encoder, tokenizer, rules:
     spans = sorted({span for row in rows for span in kinds[row]})
     where = {span: place for place, span in enumerate(spans)}
     chosen = sorted(rows)
-    vectors = _vectors(encoder, tokenizer, spans + [shop.texts[row] for row in chosen], rules["text"]["max_tokens"], rules["train"])
+    vectors = vectors_of(encoder, tokenizer, spans + [shop.texts[row] for row in chosen], rules["text"]["max_tokens"], rules["train"])
     of = {row: vectors[len(spans) + place] for place, row in enumerate(chosen)}
     return [np.array([vectors[where[span]] @ of[row] for span in found]) if row in of else np.zeros(len(found)) for row, found in enumerate(kinds)]
 
 
-def _vectors(encoder, tokenizer, texts: list[str], most: int, rules: dict) -> np.ndarray:
+def vectors_of(encoder, tokenizer, texts: list[str], most: int, rules: dict) -> np.ndarray:
     """Unit vectors of texts by the encoder in hand."""
     kind, order, device = precision(rules), sorted(range(len(texts)), key=lambda row: len(texts[row])), next(encoder.parameters()).device.type
     found = np.zeros((len(texts), encoder.config.hidden_size), dtype=np.float32)
@@ -349,6 +248,11 @@ def _without(text: str, query: str) -> str:
     """The text without the words of the query; as it is when nothing would be left."""
     asked = set(words(query))
     return " ".join(word for word in text.split() if not set(words(word)) & asked) or text
+
+
+def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer in `folder`."""
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
 
 
 def _columns(path: Path, *names: str, filters=None):

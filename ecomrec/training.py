@@ -32,9 +32,9 @@ def train(settings: Settings, run: str, family: str, echo: Echo = print) -> dict
 
 
 def compress(settings: Settings, run: str, family: str, echo: Echo = print) -> dict:
-    """Exports the candidate to ONNX, makes its INT8 variant, keeps the cheapest that is as good, seals the folder."""
+    """Makes and measures compressed variants of the candidate, keeps the cheapest that is still good, seals the folder."""
     with workspace.stage(settings, run, family, needs=("dataset", "model"), makes="model") as folders:
-        return _module(family).compress(settings, folders["dataset"], folders["model"], echo)
+        return import_module(f"ecomrec.compression.{family}").compress(settings, folders["dataset"], folders["model"], echo)
 
 
 def evaluate(settings: Settings, run: str, family: str, echo: Echo = print) -> dict:
@@ -52,9 +52,11 @@ def judge(settings: Settings, run: str, family: str, echo: Echo = print) -> dict
     """The gates' verdicts and the winner (see `ecomrec.gates.decide`), and the candidate as a registered version: with its verdicts,
     report and card it is kept whatever they say, and waits as `challenger`. Its description is added to the decision as `candidate`."""
     from ecomrec import card, champions, database, facts, registry
+    from ecomrec.compression import variants
 
     with workspace.stage(settings, run, family, needs=("dataset", "model"), makes="model") as folders:
         model = folders["model"]
+        compressed = artifact.read_manifest(model).get("compression", {}).get("variants", [])
         facts.measure(settings, family, folders["dataset"], model)
         decision = gates.decide(family, model, settings.seed)
         decision["report"] = gates.report(f"{family}, {run}", decision["verdicts"])
@@ -66,9 +68,10 @@ def judge(settings: Settings, run: str, family: str, echo: Echo = print) -> dict
             settings, family, model, run_name=run, metrics=metrics, curves=_curves(model),
             tags={"gates": "passed" if decision["passed"] else "refused", "recipe_sha256": _recipe_hash(family), "day": day,
                   "history_days": str(settings.history_days), "parent": before["version"] if before else ""},
-            papers={"gates.md": decision["report"], "card.md": page, "card.html": card.html(page)})
+            papers={"gates.md": decision["report"], "card.md": page, "card.html": card.html(page), **_picture(family, run, model, compressed, decision["metric"])})
         with database.connect(settings.shop_dsn, application="ecomrec gates") as connection:
             gates.record(connection, family, decision["candidate"]["version"], decision["verdicts"])
+            variants.record(connection, family, decision["candidate"]["version"], compressed)
         registry.mirror(settings, family, challenger=decision["candidate"]["version"])
     for verdict in decision["verdicts"]:
         echo(f"{verdict['verdict'].upper():12} {verdict['gate']}: {verdict['sentence']}")
@@ -122,6 +125,14 @@ def _curves(model: Path) -> dict[str, list[float]]:
     file = model / "training" / "training.json"
     told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return {name: told[key] for name, key in (("loss", "losses"), ("valid", "curve")) if key in told}
+
+
+def _picture(family: str, run: str, model: Path, rows: list[dict], metric: str) -> dict[str, Path]:
+    """The variants as a picture beside the model, for the registry; nothing where none were measured."""
+    from ecomrec.compression import variants
+
+    made = variants.picture(rows, f"{family}, {run}", metric, model / ".variants.png") if rows else None
+    return {"variants.png": made} if made else {}
 
 
 def _module(family: str) -> ModuleType:

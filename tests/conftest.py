@@ -14,11 +14,21 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from ecomrec.compression import variants
 from ecomrec.migrations import migrate
 from ecomrec.settings import Settings
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hasty():
+    """Variants of a model are timed for moments: tests ask what is done with the figures, not for the figures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variants, "SECONDS", 0.0)
+        patch.setattr(variants, "SINGLES", 5)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import onnxruntime
 import pytest
 from scipy import sparse
 
-from ecomrec import artifact, compress, metrics, publication
+from ecomrec import artifact, metrics, publication
+from ecomrec.compression import graph
 from ecomrec.contract import EVENT_TYPES
 from ecomrec.database import connect
 from ecomrec.models import Recency, itemitem, serving
@@ -123,7 +124,7 @@ def test_need_09_it_serves_on_a_cpu_through_onnx(tmp_path):
     """Transformers4Rec #369 #27, triton #3976, NVTabular #739, EasyRec #466."""
     kind = save_sequential(tmp_path, checkerboard())
     artifact.write_manifest(tmp_path, kind=kind)
-    assert compress.session(tmp_path / "encoder.onnx", 1).get_providers() == ["CPUExecutionProvider"] or "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    assert graph.session(tmp_path / "encoder.onnx", 1).get_providers() == ["CPUExecutionProvider"] or "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     found, scores = serving.load(tmp_path, 1).recommend(checkerboard(), DAYS, 3)
     assert (found >= 0).all() and np.isfinite(scores).all()
 

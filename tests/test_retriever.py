@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from ecomrec import retriever
+from ecomrec.compression import retriever as compression
+from ecomrec.compression.retriever import compress
 from ecomrec.errors import InputError
 from ecomrec.search import hybrid, pairs
 from ecomrec.search.lexical import Lexical
@@ -49,10 +51,11 @@ def made(tmp_path_factory):
     rules["train"].update(pairs=1600, batch=32, frozen_layers=0, learning_rate=3e-3, dropout=0.0, soup=1.0, precision="float32")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retriever, "recipe", lambda: rules)
+        patch.setattr(compression, "recipe", lambda: rules)
         trained = retriever.train(settings, dataset, folder)
-        compressed = retriever.compress(settings, dataset, folder)
+        compressed = compress(settings, dataset, folder)
         evaluated = retriever.evaluate(settings, dataset, folder)
-        assert retriever.compress(settings, dataset, folder) == compressed  # a second try finds the work done
+        assert compress(settings, dataset, folder) == compressed  # a second try finds the work done
     return settings, dataset, folder, meta, trained, compressed, evaluated
 
 
@@ -61,7 +64,7 @@ def test_it_learns_words_that_no_title_has(made):
     assert meta["products"] == 21 and meta["pairs"]["test"] > 0 and trained["from_searches"] == 400
     assert evaluated["models"]["candidate"] > 0.9 > 0.75 > evaluated["models"]["bm25"]
     assert evaluated["models"]["candidate"] > evaluated["models"]["zero_shot"]
-    assert compressed["fp32"]["cosine"] > 0.9999 and str(compressed["fusion_weight"]) in compressed["valid_ndcg10"]
+    assert compressed["embedders"]["products.fp32"]["cosine"] > 0.9999 and str(compressed["fusion_weight"]) in compressed["valid_ndcg10"]
 
 
 def test_the_evaluation_has_a_row_per_query_for_the_gates(made):
@@ -93,8 +96,9 @@ def test_without_searches_queries_are_made_from_titles(made, tmp_path):
     (tmp_path / "model").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retriever, "recipe", lambda: rules)
+        patch.setattr(compression, "recipe", lambda: rules)
         assert retriever.train(settings, tmp_path / "dataset", tmp_path / "model")["from_searches"] == 0
-        assert retriever.compress(settings, tmp_path / "dataset", tmp_path / "model")["fusion_weight"] == rules["fusion"]["weight"]
+        assert compress(settings, tmp_path / "dataset", tmp_path / "model")["fusion_weight"] == rules["fusion"]["weight"]
         with pytest.raises(InputError, match="no search of the test days"):
             retriever.evaluate(settings, tmp_path / "dataset", tmp_path / "model")
 

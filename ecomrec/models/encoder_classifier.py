@@ -1,6 +1,7 @@
 """Serves the fine-tuned query classifier from its sealed folder, without torch."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ KIND = "query_classifier"
 class EncoderClassifier:
     """`answer`, `predict` and `run`; made by `load`. Any text is taken: see `ecomrec.queries.normalise`."""
 
-    def __init__(self, model: Path, tokenizer: Path, categories: list[str], max_tokens: int, threads: int = 0,
+    def __init__(self, model: Path | Callable, tokenizer: Path, categories: list[str], max_tokens: int, threads: int = 0,
                  calibration: Calibration | None = None, neighbours: np.ndarray | None = None):
         self.categories, self.calibration = categories, calibration or Calibration()
         self._neighbours = neighbours

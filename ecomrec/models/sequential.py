@@ -74,7 +74,8 @@ def _starts(sizes: np.ndarray) -> np.ndarray:
 
 
 class Block(nn.Module):
-    """Pre-norm causal attention and a GELU MLP, each behind a gate. x: [B, T, d]; bias: [B, heads, T, T], -inf where not seen."""
+    """Pre-norm causal attention and a GELU MLP, each behind a gate. x: [B, T, d] → [B, T, d], or [B, 1, d] where only the positions `at`, [B],
+    are asked for: then their rows alone are computed, from the keys and values of all."""
 
     def __init__(self, dim: int, heads: int, dropout: float):
         super().__init__()
@@ -88,18 +89,30 @@ class Block(nn.Module):
         nn.init.zeros_(self.lag.weight)
         nn.init.zeros_(self.step.weight)
 
-    def forward(self, x: torch.Tensor, lags: torch.Tensor, steps: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:
-        size = x.shape[0], x.shape[1], self.heads, -1
-        query, key, value = (part.reshape(size).transpose(1, 2) for part in self.query_key_value(self.before(x)).chunk(3, dim=-1))
-        weights = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5) + self.lag(lags).permute(0, 3, 1, 2) + self.step(steps).permute(2, 0, 1)
+    def forward(self, x: torch.Tensor, lags: torch.Tensor, steps: torch.Tensor, allowed: torch.Tensor, at: torch.Tensor | None = None) -> torch.Tensor:
+        wide, normed, inner = x.shape[:2], self.before(x), self.out.in_features
+        asked, steps = normed, steps.unsqueeze(0)
+        if at is not None:
+            x, asked = (_at(part, at) for part in (x, normed))
+            lags, steps, allowed = _at(lags, at), steps[0, at].unsqueeze(1), allowed[0, 0, at].unsqueeze(1).unsqueeze(1)
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        query = F.linear(asked, weight[:inner], bias[:inner]).reshape(*asked.shape[:2], self.heads, -1).transpose(1, 2)
+        key, value = (part.reshape(*wide, self.heads, -1).transpose(1, 2) for part in F.linear(normed, weight[inner:], bias[inner:]).chunk(2, dim=-1))
+        weights = query @ key.transpose(2, 3) * (query.shape[-1] ** -0.5) + self.lag(lags).permute(0, 3, 1, 2) + self.step(steps).permute(0, 3, 1, 2)
         weights = weights.masked_fill(~allowed, -1e9).softmax(dim=-1)
-        mixed = (weights @ value).transpose(1, 2).reshape(x.shape)
+        mixed = (weights @ value).transpose(1, 2).reshape(*asked.shape[:2], inner)
         x = x + self.drop(torch.sigmoid(self.gate(x)) * self.out(mixed))
         return x + self.drop(torch.sigmoid(self.mlp_gate(x)) * self.mlp(self.after(x)))
 
 
+def _at(rows: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """Row at[b] of each b, [B, 1, …]."""
+    return rows.gather(1, at.view(-1, 1, 1).expand(-1, 1, rows.shape[2]))
+
+
 class UserEncoder(nn.Module):
-    """Position vectors [B, T, d] and their days [B, T] to user vectors [B, T, d]; this is what is exported to ONNX.
+    """Position vectors [B, T, d] and their days [B, T] to user vectors [B, T, d], or [B, d] of the positions `last` [B] alone, which is what
+    serves: the last block then works for one position instead of all. This is what is exported to ONNX.
 
     Sequences are padded at the end, which a causal model never sees from a real position.
     """
@@ -109,16 +122,18 @@ class UserEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(dim, heads, dropout) for _ in range(blocks))
         self.first, self.last, self.drop = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.Dropout(dropout)
 
-    def forward(self, vectors: torch.Tensor, days: torch.Tensor) -> torch.Tensor:
+    def forward(self, vectors: torch.Tensor, days: torch.Tensor, last: torch.Tensor | None = None) -> torch.Tensor:
         lag = (days.unsqueeze(2) - days.unsqueeze(1)).clamp(min=0)
         lags = torch.log2(lag.float() + 1).ceil().long().clamp(max=LAGS - 1)
         place = torch.arange(vectors.shape[1], device=vectors.device)
         back = place.unsqueeze(1) - place.unsqueeze(0)
         allowed = (back >= 0).unsqueeze(0).unsqueeze(0)
         x = self.drop(self.first(vectors))
-        for block in self.blocks:
-            x = block(x, lags, back.clamp(min=0, max=STEPS - 1), allowed)
-        return self.last(x)
+        steps = back.clamp(min=0, max=STEPS - 1)
+        for block in self.blocks[:-1]:
+            x = block(x, lags, steps, allowed)
+        x = self.blocks[-1](x, lags, steps, allowed, last)
+        return self.last(x) if last is None else self.last(x).squeeze(1)
 
 
 @dataclass(frozen=True)
@@ -320,7 +335,7 @@ def _counts(flat, owner, weights, row, column, days, candidates, half_life) -> t
 def user_vectors(encode, table: np.ndarray, given: Baskets, rows_at_once: int = 2048) -> np.ndarray:
     """The newest vector of each user, float32 [U, d]; zeros for a user without baskets.
 
-    encode(vectors float32 [B, T, d], days int64 [B, T]) -> float32 [B, T, d], numpy in and out; users of like length share a call.
+    encode(vectors float32 [B, T, d], days int64 [B, T], last int64 [B]) -> float32 [B, d], numpy in and out; users of like length share a call.
     """
     counts = np.diff(given.users)
     result = np.zeros((len(counts), table.shape[1]), dtype=np.float32)
@@ -338,6 +353,6 @@ def user_vectors(encode, table: np.ndarray, given: Baskets, rows_at_once: int = 
         vectors = np.zeros((*days.shape, table.shape[1]), dtype=np.float32)
         # As `pool`, in numpy: torch would start threads of its own beside each of the caller's.
         vectors[row, column] = np.add.reduceat(table[flat], starts[:-1], axis=0) / np.diff(starts)[:, None].astype(np.float32)
-        result[rows] = encode(vectors, days)[np.arange(len(rows)), counts[rows] - 1]
+        result[rows] = encode(vectors, days, counts[rows] - 1)
         start = stop
     return result

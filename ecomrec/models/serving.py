@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from ecomrec import artifact, compress
+from ecomrec import artifact
+from ecomrec.compression import graph
 from ecomrec.errors import AuditFailed
 from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, popularity
 from ecomrec.models.sequential import baskets, user_vectors
@@ -28,7 +29,7 @@ class Sequential(Ranked):
     table: np.ndarray       # float32 [I, d]
     bias: np.ndarray        # float32 [I]
     popularity: np.ndarray  # float32 [I]
-    encode: object          # (vectors float32 [B, T, d], days int64 [B, T]) -> float32 [B, T, d]
+    encode: object          # (vectors float32 [B, T, d], days int64 [B, T], last int64 [B]) -> float32 [B, d]
     max_baskets: int
     half_life: float        # days
     again: np.ndarray       # float32 [I], r: how readily an item is bought again
@@ -111,8 +112,11 @@ def _moments(rows: np.ndarray | sparse.csr_matrix) -> tuple[np.ndarray, np.ndarr
 
 def onnx_encoder(path: Path, threads: int = 0):
     """`encode` on ONNX Runtime."""
-    session = compress.session(path, threads)
-    return lambda vectors, days: session.run(None, {"vectors": vectors, "days": days})[0]
+    session = graph.session(path, threads)
+    if len(session.get_inputs()) == 3:
+        return lambda vectors, days, last: session.run(None, {"vectors": vectors, "days": days, "last": last})[0]
+    # Versions made before the last position alone was computed give all of them.
+    return lambda vectors, days, last: session.run(None, {"vectors": vectors, "days": days})[0][np.arange(len(last)), last]
 
 
 def load(folder: Path, threads: int = 0):

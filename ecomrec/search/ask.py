@@ -29,7 +29,7 @@ def ask(settings: Settings, query: str, k: int) -> dict:
         published = database.query(connection, "search/published", {"query": query})[0]["found"]
         served = hybrid.load(fetch(settings, models["retriever"]["uri"]), settings.threads) if models["retriever"] and not published else None
         if served is not None and served.encoder is not None:
-            vector = "[" + ",".join(f"{value:.6g}" for value in served.encode([query])[0]) + "]"
+            vector = "[" + ",".join(f"{value:.6g}" for value in served.encode_queries([query])[0]) + "]"
             found |= {"by": "meaning", "products": database.query(connection, "search/by_vector", {"vector": vector, "k": k})}
         if not found.get("products"):
             found |= {"by": "published results" if published else "words", "products": database.query(connection, "search/by_words", {"query": query, "k": k})}

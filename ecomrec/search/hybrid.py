@@ -27,10 +27,15 @@ class Retriever:
     weight: float   # 0: BM25 alone … 1: the encoder alone
     depth: int      # candidates of each side
     reranker: Callable[[str, list[str]], np.ndarray] | None = None
+    reader: TextModel | None = None  # a small student that places queries where the encoder would; None: the encoder reads them too
 
     def encode(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors float32 [N, d] of queries or product texts."""
+        """Unit vectors float32 [N, d] of product texts."""
         return self.encoder.run(texts)[0]
+
+    def encode_queries(self, queries: list[str]) -> np.ndarray:
+        """Unit vectors float32 [N, d] of queries, in the same space."""
+        return (self.reader or self.encoder).run(queries)[0]
 
     def search(self, queries: list[str], vectors: np.ndarray | None, lexical: Lexical, texts: list[str], k: int) -> tuple[np.ndarray, np.ndarray]:
         """The `k` best products of each query: rows int32 [Q, k], -1 for none, and scores float32 [Q, k] in 0–1.
@@ -41,7 +46,7 @@ class Retriever:
         plain = [normalise(query) for query in queries]
         for first in range(0, len(plain), BLOCK):
             block = plain[first:first + BLOCK]
-            cosine = self.encode(block) @ vectors.T if self.weight > 0 and vectors is not None else None
+            cosine = self.encode_queries(block) @ vectors.T if self.weight > 0 and vectors is not None else None
             for place, query in enumerate(block):
                 if not query:
                     continue
@@ -81,7 +86,8 @@ def load(folder: Path, threads: int = 0) -> Retriever:
     if not config["model"]:
         return Retriever(None, 0.0, config["depth"], reranker(config["reranker"]))
     encoder = TextModel(folder / config["model"], folder / "tokenizer.json", config["max_tokens"], threads)
-    return Retriever(encoder, config["weight"], config["depth"], reranker(config["reranker"]))
+    reader = TextModel(folder / config["reader"], folder / "reader.tokenizer.json", config["max_tokens"], threads) if config.get("reader") else None
+    return Retriever(encoder, config["weight"], config["depth"], reranker(config["reranker"]), reader)
 
 
 def reranker(name: str) -> Callable[[str, list[str]], np.ndarray] | None:

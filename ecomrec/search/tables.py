@@ -78,7 +78,7 @@ def _results(settings: Settings, connection, model: dict, names: dict, publicati
         return 0, None
     vectors = read_vectors(connection) if served.encoder else None
     found, scores = served.search(queries, vectors, Lexical(shop.texts), shop.texts, own["candidates"])
-    asked = served.encode(queries) if served.encoder else None
+    asked = served.encode_queries(queries) if served.encoder else None
     place, evidence = {item: row for row, item in enumerate(shop.item_ids)}, {}
     for row in chosen:
         if row["item_id"] in place:

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from ecomrec import artifact, compress, trainer
+from ecomrec import artifact, trainer
+from ecomrec.compression import graph
 from ecomrec.errors import AuditFailed
 from ecomrec.models import (
     Histories,
@@ -94,8 +95,9 @@ def save_sequential(folder, given):
     trainer.fit(model, trainer.Task(held, ends, counts / counts.sum(), 30.0), RECIPE, 1, lambda _: next(epochs) / 99, folder / "training", folder / "training/epoch.pt", print)
     model.eval()
     shutil.rmtree(folder / "training")
-    axes = {name: {0: "users", 1: "baskets"} for name in ("vectors", "days", "states")}
-    compress.export(model.encoder, (torch.zeros(2, 3, 16), torch.zeros(2, 3, dtype=torch.int64)), folder / "encoder.onnx", ["vectors", "days"], ["states"], axes)
+    axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "last": {0: "users"}, "states": {0: "users"}}
+    example = torch.zeros(2, 3, 16), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
+    graph.export(model.encoder, example, folder / "encoder.onnx", ["vectors", "days", "last"], ["states"], axes)
     np.savez(folder / "tables.npz", item_ids=IDS, table=model.item_vectors().detach().numpy(), bias=model.bias.detach().numpy(),
              again=model.propensity().detach().numpy(), popularity=counts.astype(np.float32))
     save_ease(folder / "linear", given)

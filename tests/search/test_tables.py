@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from ecomrec import profiles, publication, retriever
+from ecomrec import profiles, publication
+from ecomrec.compression import retriever
 from ecomrec.database import connect
 from ecomrec.errors import AuditFailed, InputError
 from ecomrec.models import ngram_classifier
@@ -33,7 +34,7 @@ def sealed(tmp_path_factory):
     encoder = tiny.encoder(folder / "encoder", ["sofa", "couch", "milk", "oat", "red", "blue", "home", "dairy", "old"])
     queries = ["sofa", "couch", "red sofa", "milk", "oat milk", "mlik"] * 3
     ngram_classifier.fit(queries, (["Home/Sofas"] * 3 + ["Dairy/Milk"] * 3) * 3, np.ones(18), 500, 1).save(folder / "classifier", day=DAY)
-    retriever._baselines(folder, {"text": {"max_tokens": 16}, "fusion": {"depth": 50}}, Settings(_env_file=None, encoder=str(encoder)), DAY)
+    retriever.baselines(folder, {"text": {"max_tokens": 16}, "fusion": {"depth": 50}}, Settings(_env_file=None, encoder=str(encoder)), DAY)
     return folder
 
 

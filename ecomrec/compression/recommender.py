@@ -1,0 +1,217 @@
+"""Compresses the recommender's user encoder: only the newest position is computed, heads and channels that matter little are cut
+away and what is left recovers by learning the whole encoder's vectors, and the weights become INT8.
+
+Where only the newest position is asked for, a one-block transformer needs keys and values of all positions, but queries, mixing
+and feed-forward of one: the same answer for a fraction of the work. That is exact, so it is no variant but the export itself;
+`positions = "all"` measures what it saves.
+"""
+
+import copy
+import json
+import shutil
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ecomrec import artifact, metrics
+from ecomrec.compression import graph, prune, students, variants
+from ecomrec.dataset import TEST, VALID
+from ecomrec.dataset import load as load_dataset
+from ecomrec.errors import AuditFailed, InputError
+from ecomrec.heldout import K, held_out, popular
+from ecomrec.models import itemitem, serving
+from ecomrec.models.sequential import UserEncoder, baskets, flatten, pad
+from ecomrec.recommender import TEXT, TRAINING, in_torch, prepare, recipe_for, restore
+from ecomrec.settings import Settings
+
+Echo = Callable[[str], None]
+BENCH = ".variants"
+NUMBERS = ("half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")
+
+
+def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
+    """Makes the recipe's variants of the user encoder, measures them as they would serve, seals `folder` with the chosen one.
+
+    Returns what the manifest keeps as `compression`: the variant served, every variant's row (`ecomrec.compression.variants`), the agreement
+    of the plain export with PyTorch, seconds. Raises AuditFailed when ONNX FP32 does not recommend what PyTorch recommends.
+    """
+    started = time.monotonic()
+    desk = Desk(settings, dataset, folder, echo)
+    shutil.rmtree(folder / BENCH, ignore_errors=True)
+    limits = desk.rules["compress"]
+    made, skipped = [desk.teacher(), desk.make(limits["variants"][0])], {}
+    agreement = desk.agreement(made[1].facts["ranked"])
+    if agreement < limits["agreement"]:
+        raise AuditFailed(f"the exported recommender agrees with PyTorch on {agreement:.1%} of the top {K}, less than {limits['agreement']:.0%}",
+                          "this is a fault of the export: keep what is in service and report it")
+    for wish in limits["variants"][1:]:
+        if found := variants.attempt(wish["name"], lambda: desk.make(wish), skipped, echo):  # noqa: B023 - called within this turn only
+            made.append(found)
+    rows = variants.measure(made, list(range(len(desk.held["users"]))), np.ones(len(desk.held["users"])), settings.seed, echo)
+    served = variants.choose(rows, limits)
+    (folder / BENCH / served / "encoder.onnx").replace(folder / "encoder.onnx")
+    (folder / "config.json").write_text(json.dumps({**desk.config, "encoder": "encoder.onnx"}, indent=1, sort_keys=True), encoding="utf-8")
+    shutil.rmtree(folder / BENCH)
+    result = {"served": served, "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), "seconds": round(time.monotonic() - started, 1)}
+    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], items=len(desk.data.item_ids), compression=result)
+    why = next(row["why"] for row in rows if row["chosen"])
+    echo(f"compress: {served} serves: {why}")
+    return result
+
+
+class Desk:
+    """The trained model, the validation users, and the folder where variants are made."""
+
+    def __init__(self, settings: Settings, dataset: Path, folder: Path, echo: Echo):
+        self.settings, self.folder, self.echo, self.data = settings, folder, echo, load_dataset(dataset)
+        self.rules = recipe_for(self.data)
+        prepare(settings)
+        self.own, chosen = self.rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+        self.model = restore(folder, self.data, self.own, chosen["repeats"])
+        sold = popular(self.data, TEST, self.rules["popularity"]["days"])
+        self.held = held_out(self.data, VALID, settings.seed, self.own["max_valid_users"])
+        # The variants are compared with the item-item part that has not seen the validation purchases.
+        self.parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "readiness": chosen["readiness"], "trend": chosen["trend"]}
+        self.original = replace(in_torch(self.model, self.data, sold, self.own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"]), **self.parts)
+        self.config = {"max_baskets": self.own["max_baskets"], **{name: chosen[name] for name in NUMBERS}}
+        np.savez(folder / "tables.npz", item_ids=self.data.item_ids, table=self.original.table, bias=self.original.bias, again=self.original.again, popularity=sold)
+        np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
+        self._expected: np.ndarray | None = None
+
+    def teacher(self) -> variants.Variant:
+        """The trained encoder in PyTorch, all positions, as it was trained."""
+        def encode(vectors: np.ndarray, days: np.ndarray, last: np.ndarray) -> np.ndarray:
+            with torch.inference_mode():
+                return self.model.encoder(torch.from_numpy(vectors), torch.from_numpy(days)).numpy()[np.arange(len(last)), last]
+
+        found = self._variant(variants.TEACHER, "PyTorch, FP32, all positions", replace(self.original, encode=encode), encode,
+                              [self.folder / "training" / "weights.safetensors"])
+        self._expected = found.facts["ranked"]
+        return found
+
+    def make(self, wish: dict) -> variants.Variant:
+        """One of the recipe's [[compress.variants]]."""
+        place, encoder, facts = self.folder / BENCH / wish["name"], self.model.encoder, {}
+        place.mkdir(parents=True, exist_ok=True)
+        if {"heads", "channels"} & set(wish):
+            encoder = shrink(encoder, self._worth(), wish.get("heads", 0), wish.get("channels", 0))
+        if "distil" in wish:
+            facts = self._teach(encoder, {**self.rules["compress"]["distil"], **wish["distil"]}, wish["name"])
+        path, everywhere = place / "encoder.onnx", wish.get("positions") == "all"
+        example = (torch.zeros(2, 3, self.own["dim"]), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64))
+        axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "last": {0: "users"}, "states": {0: "users", **({1: "baskets"} if everywhere else {})}}
+        if everywhere:
+            example, _ = example[:2], axes.pop("last")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph.export(encoder, example, path, ["vectors", "days", "last"][:len(example)], ["states"], axes)
+        graph.quantise(path, wish.get("int8", ""), self._feeds)
+        served = replace(serving.sequential(self.folder, {**self.config, "encoder": str(path.relative_to(self.folder))}, self.settings.threads), **self.parts)
+        technique = students.describe(wish) + (", all positions" if everywhere else ", newest position only")
+        return self._variant(wish["name"], technique, served, serving.onnx_encoder(path, self.settings.threads), [path], facts)
+
+    def agreement(self, ranked: np.ndarray) -> float:
+        """Mean share of PyTorch's first K items that `ranked` holds too."""
+        return float((self._expected[:, :, None] == ranked[:, None, :]).any(axis=2).mean()) if len(ranked) else 1.0
+
+    def _variant(self, name: str, technique: str, model: serving.Sequential, encode: Callable, files: list[Path], facts: dict | None = None) -> variants.Variant:
+        """Quality as the whole model ranks with this encoder; time of the encoder with what it needs from the user's history."""
+        given, held = self.held["histories"], self.held
+        ranked, _ = model.recommend(given, held["day"], K, held["exclude"])
+        values = metrics.per_user(ranked, held["offsets"], held["items"], K)[f"NDCG@{K}"]
+        alone = replace(model, encode=encode)
+        return variants.Variant(name, technique, files, values, lambda rows: alone.vectors(given.users(rows[0], rows[-1] + 1)), {**(facts or {}), "ranked": ranked})
+
+    def _grids(self, users: int, size: int = 64) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Position vectors, days and which positions are real, of validation users' histories, batch by batch."""
+        history = self.held["histories"].users(0, min(users, len(self.held["users"])))
+        given = baskets(history.offsets, history.items, history.days, history.weights, self.own["max_baskets"], self.data.by_user)
+        counts, found = np.diff(given.users), []
+        order = np.argsort(counts, kind="stable")
+        order = order[counts[order] > 0]
+        for first in range(0, len(order), size):
+            rows = order[first:first + size]
+            basket, row, column, days = pad(given, rows)
+            flat, starts, _ = flatten(given, basket)
+            vectors, real = np.zeros((*days.shape, self.own["dim"]), dtype=np.float32), np.zeros(days.shape, dtype=bool)
+            vectors[row, column] = np.add.reduceat(self.original.table[flat], starts[:-1], axis=0) / np.diff(starts)[:, None].astype(np.float32)
+            real[row, column] = True
+            found.append((torch.from_numpy(vectors), torch.from_numpy(days), torch.from_numpy(real)))
+        return found
+
+    def _feeds(self) -> list[dict[str, np.ndarray]]:
+        return [{"vectors": vectors.numpy(), "days": days.numpy(), "last": real.sum(dim=1).numpy() - 1} for vectors, days, real in self._grids(1024)]
+
+    def _worth(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Per block the importance of its heads [H] and channels [F] for the scores of all items."""
+        encoder, table, seen = copy.deepcopy(self.model.encoder).requires_grad_(True), torch.from_numpy(self.original.table), {}
+
+        def keep(key):
+            def hook(_, given):
+                given[0].retain_grad()
+                seen.setdefault(key, []).append(given[0])
+            return hook
+
+        for place, block in enumerate(encoder.blocks):
+            block.out.register_forward_pre_hook(keep((place, "heads")))
+            block.mlp[2].register_forward_pre_hook(keep((place, "channels")))
+        for vectors, days, real in self._grids(256):
+            states = encoder(vectors.requires_grad_(), days)[real][:256]
+            logits = states @ table.T
+            nn.functional.cross_entropy(logits, logits.detach().argmax(dim=1), reduction="sum").backward()
+        if not seen:
+            raise InputError("no validation user has a history to measure importance on", "load more days, or ask for variants that are not pruned")
+        sums = {key: sum((part * part.grad).abs().sum(dim=(0, 1)) for part in parts) for key, parts in seen.items()}
+        return [(sums[place, "heads"].view(block.heads, -1).sum(dim=1), sums[place, "channels"]) for place, block in enumerate(encoder.blocks)]
+
+    def _teach(self, student: UserEncoder, rules: dict, name: str) -> dict:
+        """`student` learns the states of the whole encoder at every position: mean squared error over their variance."""
+        grids = self._grids(rules["users"])
+        with torch.inference_mode():
+            wanted = [self.model.encoder(vectors, days)[real].clone() for vectors, days, real in grids]
+        spread = float(torch.cat(wanted).var())
+        optimizer, random, losses = torch.optim.AdamW(student.parameters(), lr=rules["learning_rate"]), np.random.default_rng(self.settings.seed), []
+        began = time.monotonic()
+        student.train()
+        for _ in range(rules["epochs"]):
+            for place in random.permutation(len(grids)):
+                vectors, days, real = grids[place]
+                loss = nn.functional.mse_loss(student(vectors, days)[real], wanted[place].clone()) / spread
+                if not torch.isfinite(loss):
+                    raise AuditFailed(f"{name}: the loss is {loss.item()}", "lower its learning_rate in the recipe")
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                losses.append(loss.item())
+        student.eval()
+        first, last = np.mean(losses[:len(grids)]), np.mean(losses[-len(grids):])
+        if rules["epochs"] > 1 and last >= first:
+            raise AuditFailed(f"{name} never learned: its loss went from {first:.3f} to {last:.3f}", "raise epochs or learning_rate in the recipe")
+        return {"distilled_s": round(time.monotonic() - began, 1), "distilled_loss": [round(float(first), 4), round(float(last), 4)]}
+
+
+def shrink(encoder: UserEncoder, worth: list[tuple[torch.Tensor, torch.Tensor]], heads: int = 0, channels: int = 0) -> UserEncoder:
+    """A copy of `encoder` whose blocks keep their best `heads` and feed-forward `channels`; 0: all of them."""
+    small = copy.deepcopy(encoder)
+    for part in small.modules():
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    for block, (of_heads, of_channels) in zip(small.blocks, worth, strict=True):
+        if heads and heads < block.heads:
+            best, inner = of_heads.topk(heads).indices.sort().values, block.out.in_features
+            kept = (best.unsqueeze(1) * (inner // block.heads) + torch.arange(inner // block.heads)).flatten()
+            block.query_key_value = prune.rows(block.query_key_value, torch.cat([kept + shift * inner for shift in range(3)]))
+            block.out = prune.columns(block.out, kept)
+            for table in (block.lag, block.step):
+                table.weight, table.embedding_dim = nn.Parameter(table.weight.detach()[:, best].clone()), heads
+            block.heads = heads
+        if channels and channels < block.mlp[0].out_features:
+            best = of_channels.topk(channels).indices.sort().values
+            block.mlp[0], block.mlp[2] = prune.rows(block.mlp[0], best), prune.columns(block.mlp[2], best)
+    return small

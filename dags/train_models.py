@@ -1,7 +1,7 @@
 """Trains each model family on the days up to and including `day`, and promotes only what is proven better.
 
-Per family: **dataset** (split by time) → **train** → **compress** (ONNX, INT8) → **evaluate** (candidate, champion and
-baselines on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → with `require_approval` **approve** (a
+Per family: **dataset** (split by time) → **train** → **compress** (pruned, distilled and INT8 variants; the cheapest that is still
+good goes on) → **evaluate** (candidate, champion and baselines on the same held-out days) → **judge** (the gates in `ecomrec/recipes/gates.toml`) → with `require_approval` **approve** (a
 person reads the report; no answer in a day is a no) → **promote**, once it has answered for some canaries in a fresh process. When the gates
 refuse the candidate, the best baseline that is no worse than the champion takes its place, else the champion stays; the log
 says so. Every version, its figures and its verdict are in MLflow and `ops.gate_results`. When the last family has ended,

@@ -28,7 +28,7 @@ def measure(settings: Settings, family: str, data: Path, folder: Path) -> dict[s
     and `p95_ms` of one; `repeatable`: share of units that get the same answer alone as in a batch;
     `part_gain`: how much better the whole is than the best of its parts; `least_part`: what the part adds that adds least; `foresight`: by how much at least it foresees, better
     than chance, what decoys buy (NDCG@10, lower end of the 95 % interval): above 0, it has learned from the days that judge it;
-    `parity`: how far its logits lie from those that the trained model gave before export and compression, over their own spread.
+    `parity`: how far its logits lie from those that the chosen variant gave in PyTorch, before export and INT8, over their own spread.
     """
     manifest = artifact.read_manifest(folder)
     facts = {**_days(settings, manifest.get("day")), "megabytes": sum((folder / name).stat().st_size for name in manifest["files"]) / 1e6}

@@ -39,6 +39,7 @@ def made(tmp_path_factory):
     (dataset / "labels.json").write_text(json.dumps({"day": "2026-03-31", "simulated": 1.0, "first_day": {"test": "2026-03-25"}}))
     rules = labels.recipe()
     rules["train"].update(samples=1600, batch=32, frozen_layers=0, learning_rate=3e-3, precision="float32")
+    rules["compress"]["transfer"] = 2000
     settings = Settings(_env_file=None, home=home, encoder=str(encoder), threads=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(labels, "recipe", lambda: rules)
@@ -61,7 +62,7 @@ def test_it_learns_what_the_words_mean(made):
 def test_onnx_is_the_pytorch_model_and_only_what_serves_is_kept(made):
     _, _, folder, _, compressed, _ = made
     rows = {row["name"]: row for row in compressed["variants"]}
-    assert list(rows) == ["torch", "fp32", "int8", "conv"] and rows["fp32"]["share"] == 1 and rows["conv"]["megabytes"] < rows["fp32"]["megabytes"]
+    assert list(rows) == ["torch", "fp32", "int8", "slim"] and rows["fp32"]["share"] == 1 and rows["slim"]["megabytes"] < rows["fp32"]["megabytes"]
     assert rows[compressed["served"]]["chosen"] and sum(row["chosen"] for row in compressed["variants"]) == 1
     assert [path.name for path in folder.rglob("*.onnx")] == ["model.onnx"] and not list(folder.rglob("*.pt"))
 
@@ -106,6 +107,7 @@ def test_every_switch_of_the_recipe_trains(made, tmp_path):
     settings, dataset, *_ = made
     rules = labels.recipe()
     rules["train"].update(samples=192, batch=32, loss="bce", fgm=0.5, lora_rank=2, layer_decay=0.8, checks=1, precision="float32")
+    rules["compress"]["variants"] = rules["compress"]["variants"][:2]
     rules["augment"].update(typos=0.2, drop=0.2, swap=0.2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(labels, "recipe", lambda: rules)

@@ -1,6 +1,7 @@
 """ONNX: export, INT8 and sessions, the same for every model family."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,8 +67,32 @@ def _silent() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def quantise(path: Path, kind: str, batches: Callable[[], list[dict[str, np.ndarray]]]) -> None:
-    """Replaces the FP32 ONNX at `path` by its INT8: "dynamic", or "static" by the ranges over `batches()`; "" leaves it as it is."""
+def sensitive(source: Path, batches: list[dict[str, np.ndarray]], most: int, folder: Path) -> list[str]:
+    """The matrix products of the `most` layers that change the answers most when they alone are quantised (relative L2 distance over
+    the first batches): what static quantisation should leave in float."""
+    import onnx
+
+    products = [node.name for node in onnx.load(str(source)).graph.node if node.op_type in ("MatMul", "Gemm")]
+    groups: dict[str, list[str]] = {}
+    for name in products:
+        found = re.search(r"(?:layer|layers|blocks)\.\d+", name)
+        groups.setdefault(found.group() if found else name, []).append(name)
+    probes = batches[:8]
+    expected, damage, tried = [session(source, 0).run(None, given) for given in probes], {}, folder / "sensitive.onnx"
+    for group, names in groups.items():
+        static_int8(source, tried, batches, [name for name in products if name not in names])
+        found = [session(tried, 0).run(None, given) for given in probes]
+        damage[group] = sum(float(np.linalg.norm(one - other) / max(np.linalg.norm(other), 1e-9)) for ours, theirs in zip(found, expected, strict=True)
+                            for one, other in zip(ours, theirs, strict=True))
+    tried.unlink(missing_ok=True)
+    return [name for group in sorted(groups, key=damage.__getitem__, reverse=True)[:most] for name in groups[group]]
+
+
+def quantise(path: Path, kind: str, batches: Callable[[], list[dict[str, np.ndarray]]], in_float: int = 0) -> None:
+    """Replaces the FP32 ONNX at `path` by its INT8: "dynamic", or "static" by the ranges over `batches()`; "" leaves it as it is.
+
+    in_float: how many layers static quantisation leaves as they are, those that it would hurt most.
+    """
     if not kind:
         return
     if kind not in ("dynamic", "static"):
@@ -75,10 +100,25 @@ def quantise(path: Path, kind: str, batches: Callable[[], list[dict[str, np.ndar
     source = path.with_suffix(".float.onnx")
     path.rename(source)
     if kind == "static":
-        static_int8(source, path, batches())
+        given = batches()
+        static_int8(source, path, given, sensitive(source, given, in_float, path.parent) if in_float else [])
     else:
         int8(source, path)
     source.unlink()
+
+
+def facts(path: Path) -> dict:
+    """What a manifest says of an ONNX file: opset, and name, type and shape of what it reads and gives; a name in a shape is any size."""
+    opened = session(path, 1)
+    import onnx
+
+    told = {"opset": max(found.version for found in onnx.load(str(path), load_external_data=False).opset_import if found.domain in ("", "ai.onnx"))}
+    return told | {kind: {part.name: [part.type, part.shape] for part in parts} for kind, parts in (("reads", opened.get_inputs()), ("gives", opened.get_outputs()))}
+
+
+def load_once(path: str) -> None:
+    """Opens the model: for whoever measures what memory that takes."""
+    session(Path(path), 1)
 
 
 def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:

@@ -146,3 +146,25 @@ def embed(encoder: nn.Module, old: list[int]) -> nn.Module:
     return small
 
 
+class Factored(nn.Module):
+    """A word table of rank `width`: narrow rows and one matrix that widens them (ALBERT, Lan et al. 2020), from the table's main directions."""
+
+    def __init__(self, table: torch.Tensor, width: int):
+        super().__init__()
+        mean, width = table.mean(dim=0), min(width, *table.shape)
+        _, _, directions = torch.pca_lowrank(table - mean, q=width, center=False)
+        self.words, self.widen = nn.Embedding(len(table), width), nn.Linear(width, table.shape[1])
+        with torch.no_grad():
+            self.words.weight.copy_((table - mean) @ directions)
+            self.widen.weight.copy_(directions)
+            self.widen.bias.copy_(mean)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.widen(self.words(ids))
+
+
+def factor(encoder: nn.Module, width: int) -> nn.Module:
+    """A copy of `encoder` whose word table has rank `width`."""
+    small = copy.deepcopy(encoder)
+    small.set_input_embeddings(Factored(small.get_input_embeddings().weight.detach(), width))
+    return small

@@ -65,7 +65,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     facts = {"served": served, "variants": variants.table(rows, skipped), "valid_auroc": familiar, "seconds": round(time.monotonic() - started, 1)}
     shutil.rmtree(bench)
     (folder / "classifier.pt").unlink()  # the sealed folder holds what serves, and no pickle
-    artifact.write_manifest(folder, KIND, model="model.onnx", max_tokens=desk.max_tokens, compression=facts, calibration=read_as.facts(),
+    artifact.write_manifest(folder, KIND, model="model.onnx", max_tokens=desk.max_tokens, compression=facts, onnx=graph.facts(folder / "model.onnx"), calibration=read_as.facts(),
                             categories=len(desk.categories), day=json.loads((dataset / "labels.json").read_text(encoding="utf-8"))["day"], seed=settings.seed)
     return facts
 
@@ -107,7 +107,7 @@ class Desk:
         if "distil" in wish:
             facts = self.teach(model, tokenizer, wish)
         self._export(model, tokenizer, place / "model.onnx")
-        graph.quantise(place / "model.onnx", wish.get("int8", ""), lambda: self._feeds(tokenizer))
+        graph.quantise(place / "model.onnx", wish.get("int8", ""), lambda: self._feeds(tokenizer), wish.get("in_float", 0))
         self._models[wish["name"]] = model, tokenizer
         served = EncoderClassifier(place / "model.onnx", place / "tokenizer.json", self.categories, self.max_tokens, self.settings.threads)
         facts["peak_mb"] = variants.peak_mb("ecomrec.models.text_model:answer_once", str(place), str(self.max_tokens))
@@ -145,7 +145,7 @@ class Desk:
             texts = dict.fromkeys(asked)
             texts.update(dict.fromkeys(background(self.tokenizer, {"query": asked}, 500, 0, self.settings.seed)))
             own = [word for query in asked for word in query.split()]
-            texts.update(dict.fromkeys(source.sample(words, min(len(words), rules["transfer"] // 4))))
+            texts.update(dict.fromkeys(source.sample(words, min(len(words), rules["transfer"] // 3))))
             most = max(rules["transfer"], len(texts))
             while own and len(texts) < most:  # a varied query; or words of the shop and of the language thrown together
                 before, text = len(texts), source.choice(asked)

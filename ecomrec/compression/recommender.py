@@ -59,7 +59,8 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     (folder / "config.json").write_text(json.dumps({**desk.config, "encoder": "encoder.onnx"}, indent=1, sort_keys=True), encoding="utf-8")
     shutil.rmtree(folder / BENCH)
     result = {"served": served, "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), "seconds": round(time.monotonic() - started, 1)}
-    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], items=len(desk.data.item_ids), compression=result)
+    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], items=len(desk.data.item_ids), compression=result,
+                            onnx=graph.facts(folder / "encoder.onnx"))
     why = next(row["why"] for row in rows if row["chosen"])
     echo(f"compress: {served} serves: {why}")
     return result
@@ -112,6 +113,7 @@ class Desk:
             warnings.simplefilter("ignore")
             graph.export(encoder, example, path, ["vectors", "days", "last"][:len(example)], ["states"], axes)
         graph.quantise(path, wish.get("int8", ""), self._feeds)
+        facts["peak_mb"] = variants.peak_mb("ecomrec.compression.graph:load_once", str(path))
         served = replace(serving.sequential(self.folder, {**self.config, "encoder": str(path.relative_to(self.folder))}, self.settings.threads), **self.parts)
         technique = students.describe(wish) + (", all positions" if everywhere else ", newest position only")
         return self._variant(wish["name"], technique, served, serving.onnx_encoder(path, self.settings.threads), [path], facts)

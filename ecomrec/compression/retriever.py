@@ -73,7 +73,8 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
               "valid_ndcg10": curve, "seconds": round(time.monotonic() - started, 1)}
     shutil.rmtree(folder / BENCH)
     (folder / "encoder.pt").rename(folder / ".encoder.pt")  # hidden from the seal, there for a second try
-    artifact.write_manifest(folder, hybrid.KIND, day=day, products=len(desk.shop.item_ids), compression=result)
+    artifact.write_manifest(folder, hybrid.KIND, day=day, products=len(desk.shop.item_ids), compression=result,
+                            onnx={name: graph.facts(folder / f"{name}.onnx") for name in ("model", "reader")})
     baselines(folder, rules, settings, day)  # after the seal: they are models of their own
     (folder / ".encoder.pt").unlink()
     why = next(row["why"] for row in rows if row["chosen"])
@@ -142,7 +143,7 @@ class Desk:
                               {**self.rules["compress"]["distil"], **wish["distil"]}, self.settings.seed, self.echo, wish["name"])
             facts = {"distilled_s": told["seconds"], "distilled_loss": told["loss"]}
         self._export(student, tokenizer, place / "model.onnx")
-        graph.quantise(place / "model.onnx", wish.get("int8", ""), lambda: self._feeds(tokenizer))
+        graph.quantise(place / "model.onnx", wish.get("int8", ""), lambda: self._feeds(tokenizer), wish.get("in_float", 0))
         facts["peak_mb"] = variants.peak_mb("ecomrec.models.text_model:answer_once", str(place), str(self.most))
         return self._variant(wish["name"], students.describe(wish), TextModel(place / "model.onnx", place / "tokenizer.json", self.most, self.settings.threads),
                              [place / "model.onnx", place / "tokenizer.json"], facts)

@@ -17,8 +17,6 @@ from torch.nn import functional as F
 from ecomrec.compression import prune
 from ecomrec.errors import InputError
 
-SHAPE = {"layers", "heads", "channels", "conv", "vocabulary"}  # of a wish: what makes the encoder another one
-
 
 class ConvEncoder(nn.Module):
     """Token ids and mask int64 [B, T] → `.last_hidden_state` float32 [B, T, out]; padding never reaches a real word."""
@@ -79,8 +77,8 @@ def build(encoder: nn.Module, wish: dict, tokenizer: Path, place: Path, texts: C
     if wish.get("conv"):
         return ConvEncoder(small.get_input_embeddings().weight.detach(), wish["conv"]["dim"], wish["conv"]["layers"], encoder.config.hidden_size)
     if {"layers", "heads", "channels"} & set(wish):
-        return prune.shrink(small, worth(), wish.get("layers", 0), wish.get("heads", 0), wish.get("channels", 0))
-    return small
+        small = prune.shrink(small, worth(), wish.get("layers", 0), wish.get("heads", 0), wish.get("channels", 0))
+    return prune.factor(small, wish["width"]) if wish.get("width") else small
 
 
 def describe(wish: dict) -> str:
@@ -88,7 +86,9 @@ def describe(wish: dict) -> str:
     words = []
     if wish.get("conv"):
         words.append(f"{wish['conv']['layers']} separable convolutions of width {wish['conv']['dim']}")
-    words += [f"{wish[name]} {name} kept" for name in ("blocks", "layers", "heads", "channels") if wish.get(name)]
+    words += [f"{wish[name]} {name} kept" for name in ("layers", "heads", "channels") if wish.get(name)]
     words += ["words that are used"] if wish.get("vocabulary") else []
+    words += [f"word table of rank {wish['width']}"] if wish.get("width") else []
     words += ["distilled"] if "distil" in wish else []
-    return ", ".join([*words, f"{wish['int8']} INT8" if wish.get("int8") else "FP32"])
+    kept = f" but for the {wish['in_float']} most sensitive layers" if wish.get("in_float") else ""
+    return ", ".join([*words, f"{wish['int8']} INT8{kept}" if wish.get("int8") else "FP32"])

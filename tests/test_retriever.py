@@ -48,6 +48,7 @@ def made(tmp_path_factory):
     folder.mkdir()
     meta = pairs.write(settings, "2026-03-31", *tables(), dataset)
     rules = pairs.recipe()
+    rules["compress"]["transfer"] = 500
     rules["train"].update(pairs=1600, batch=32, frozen_layers=0, learning_rate=3e-3, dropout=0.0, soup=1.0, precision="float32")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retriever, "recipe", lambda: rules)
@@ -92,6 +93,7 @@ def test_without_searches_queries_are_made_from_titles(made, tmp_path):
     meta = pairs.write(settings, "2026-03-31", shop, found.slice(0, 0), shown.slice(0, 0), tmp_path / "dataset")
     assert meta["pairs"] == {"train": 0, "valid": 0, "test": 0}
     rules = pairs.recipe()
+    rules["compress"]["transfer"] = 500
     rules["train"].update(pairs=128, batch=32, frozen_layers=0, precision="float32")
     (tmp_path / "model").mkdir()
     with pytest.MonkeyPatch.context() as patch:

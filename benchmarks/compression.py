@@ -48,6 +48,7 @@ CLASSIFIER = [
     {"name": "pruned", "layers": 2, "heads": 6, "channels": 512, "vocabulary": True, "distil": {"epochs": 1, "batch": 64, "learning_rate": 5e-4}, "int8": "dynamic"},
     {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {"epochs": 8, "learning_rate": 3e-3}, "int8": "dynamic"},
     {"name": "slim", "layers": 1, "heads": 6, "channels": 768, "width": 128, "vocabulary": True, "distil": {}, "int8": "dynamic"}]
+CHOSEN = "slim"  # the variant of the classifier that is made for every seed
 RETRIEVER = [
     {"name": "fp32"}, {"name": "int8", "int8": "dynamic"}, {"name": "layers_2_untaught", "layers": 2}, {"name": "layers_2", "layers": 2, "distil": {}},
     {"name": "small", "layers": 2, "channels": 768, "vocabulary": True, "distil": {}, "int8": "dynamic"},
@@ -102,6 +103,14 @@ def told(part: str, rows: list[dict], skipped: dict[str, str], tested: dict[str,
     return cases
 
 
+def headline(part: str, cases: dict, name: str) -> dict:
+    """What one variant gives, by the names under which these figures are looked up."""
+    found, base = cases[f"{part}.{name}"], cases[f"{part}.{variants.TEACHER}"]
+    speed = found.get("encoder_speedup") or found["speedup_32"]
+    return {f"{part}.variant": name, f"{part}.speedup": speed, f"{part}.quality_kept": cases.get(f"{part}.{name}_over_seeds", found)["test_share"],
+            f"{part}.p95_ms": found["p95_ms"], f"{part}.size_share": figure(found["megabytes"]["value"] / base["megabytes"]["value"], "of the trained model's size")}
+
+
 def over_seeds(part: str, runs: list[dict], name: str) -> dict:
     """Test share of the variant over the seeds."""
     values = [run[f"{part}.{name}"]["test_share"]["value"] for run in runs]
@@ -114,9 +123,10 @@ def classifier(asked) -> dict:
     """All variants for the first seed; for the others what quality the chosen kind keeps."""
     texts, runs = search.grocery(), []
     for seed in SEEDS:
-        wishes = CLASSIFIER if seed == SEEDS[0] else [wish for wish in CLASSIFIER if wish["name"] in ("fp32", "int8", "slim")]
+        wishes = CLASSIFIER if seed == SEEDS[0] else [wish for wish in CLASSIFIER if wish["name"] in ("fp32", "int8", CHOSEN)]
         runs.append(_classifier(asked, texts, seed, wishes))
-    cases = runs[0] | over_seeds("classifier", runs, "slim") | over_seeds("classifier", runs, "int8")
+    cases = runs[0] | over_seeds("classifier", runs, CHOSEN) | over_seeds("classifier", runs, "int8")
+    cases |= headline("classifier", cases, CHOSEN)
     if asked.peers:
         cases |= _sentence_transformers(asked.peers, sorted(texts)[:1024], runs[0])
     return cases
@@ -154,9 +164,9 @@ def _sentence_transformers(peers: str, texts: list[str], ours: dict) -> dict:
         file.flush()
         done = subprocess.run([peers, str(Path(__file__).parent / "peers/sentence_onnx.py"), file.name], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    best = ours["classifier.slim"]["per_s_32"]["value"]
+    best = ours[f"classifier.{CHOSEN}"]["per_s_32"]["value"]
     return {"classifier.sentence_transformers_onnx_int8": {"per_s_32": figure(found["per_s_32"], "a second"), "p95_ms": figure(found["p95_ms"], "ms, one alone"), "version": found["version"]},
-            "classifier.ratio_to_sentence_transformers_onnx_int8": figure(best / found["per_s_32"], "slim over sentence-transformers' ONNX INT8, batches of 32")}
+            "classifier.ratio_to_sentence_transformers_onnx_int8": figure(best / found["per_s_32"], f"{CHOSEN} over sentence-transformers' ONNX INT8, batches of 32")}
 
 
 # ---- retriever ----
@@ -177,7 +187,7 @@ def retrieval(asked) -> dict:
     kept, embedders = desk.embedder()
     made, skipped = everything(desk, RETRIEVER)
     rows = variants.measure(made, desk.held["queries"], desk.held["count"], settings.seed, search.quiet, ROUNDS)
-    variants.choose(rows, rules["compress"])
+    chosen = variants.choose(rows, rules["compress"])
     shop, queries = desk.shop, sorted(query for query in grades if zlib.crc32(query.encode()) % 3)
     where = {item: row for row, item in enumerate(shop.item_ids)}
     held = {"queries": queries, "grades": [{where[item]: grade for item, grade in grades[query].items()} for query in queries]}
@@ -191,6 +201,7 @@ def retrieval(asked) -> dict:
     cases = told("retriever", rows, skipped, tested, np.ones(len(queries)), "NDCG@10, fused with BM25")
     for name, values in alone.items():
         cases[f"retriever.{name}"]["test_share_without_bm25"] = figure(float(values.mean() / alone[variants.TEACHER].mean()), "of the trained model's")
+    cases |= headline("retriever", cases, chosen)
     cases["retriever.data"] = {"products": len(shop.item_ids), "test_queries": len(queries), "validation": "queries made from product texts", "seed": settings.seed,
                                "embeds_products": kept, "embedders": embedders}
     variants.picture(variants.table(rows, skipped), "what reads queries, icecat", "NDCG@10 of made-up queries", RESULTS / "compression_retriever.png")
@@ -278,6 +289,7 @@ def _recommender(asked, name: str) -> dict:
     for variant in made:
         cases[f"{part}.{variant.name}"] |= {"encoded_per_s": figure(alone[variant.name], "users a second, encoder alone"),
                                             "encoder_speedup": figure(alone[variant.name] / alone[variants.TEACHER], "x PyTorch FP32, encoder alone")}
+    cases |= headline(part, cases, chosen)
     cases[f"{part}.data"] = {"test_users": len(held["users"]), "valid_users": len(desk.held["users"]), "seed": settings.seed, "split": "leave one out" if desk.data.by_user else "by time, next 7 days",
                              "median_positions": statistics.median(np.diff(desk.held["histories"].offsets).tolist()), "chosen": chosen,
                              "timed": "per_s, p50 and the like: from the history's rows to the user's vector; encoded_per_s: from the positions' vectors, batches of 64"}

@@ -31,6 +31,7 @@ from ecomrec.settings import Settings
 Echo = Callable[[str], None]
 PARITY_LOGITS, PARITY_TOP1 = 1e-3, 0.99  # what ONNX FP32 must keep of the PyTorch model
 NEIGHBOURS = 4000  # training queries that an unknown one is compared with
+ASKED = 0.5  # most of the transfer texts that people typed; the others are made from them and from the language's words
 BENCH = ".variants"  # where they are made, below the model's folder; gone when one is chosen
 
 
@@ -140,12 +141,13 @@ class Desk:
             training = read(self.dataset, "train")["query"]
             silent = self.dataset / "unlabelled.parquet"
             asked = sorted({*training, *(pq.read_table(silent)["query"].to_pylist() if silent.is_file() else [])})
+            asked = sorted(source.sample(asked, min(len(asked), round(ASKED * rules["transfer"]))))
             change = augment.Augmenter({**self.rules["augment"], **rules["augment"]}, source)
             words = sorted(word for word in self.tokenizer.get_vocab() if word.isalpha() and len(word) > 2)
             texts = dict.fromkeys(asked)
             texts.update(dict.fromkeys(background(self.tokenizer, {"query": asked}, 500, 0, self.settings.seed)))
             own = [word for query in asked for word in query.split()]
-            texts.update(dict.fromkeys(source.sample(words, min(len(words), rules["transfer"] // 3))))
+            texts.update(dict.fromkeys(source.sample(words, min(len(words), rules["transfer"] // 4))))
             most = max(rules["transfer"], len(texts))
             while own and len(texts) < most:  # a varied query; or words of the shop and of the language thrown together
                 before, text = len(texts), source.choice(asked)

@@ -1,4 +1,4 @@
-"""User profiles: one set-based statement over what was bought, into the publication's own partition."""
+"""User profiles: set-based statements over what was bought, into the publication's own partition."""
 
 import time
 
@@ -15,6 +15,9 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
     with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection:
         tombstones.shield(connection)
         database.execute(connection, "publish/clear", partition=name)
-        users = database.execute(connection, "profiles/fill", {**window(settings, day), "publication_id": publication_id}, partition=name)
+        days = window(settings, day)
+        for step in ("profiles/orders", "profiles/returns"):
+            database.execute(connection, step, days)
+        users = database.execute(connection, "profiles/fill", {**days, "publication_id": publication_id}, partition=name)
         users -= tombstones.purge(connection, name)
     return {"users": users, "seconds": round(time.monotonic() - started, 2)}

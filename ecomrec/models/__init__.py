@@ -121,7 +121,20 @@ def rank(score: Callable[[Histories], np.ndarray], given: Histories, popularity:
     return ids, scores
 
 
-class Ranked:
+class Recommender:
+    """What a model need not have, with the answer of one that has not."""
+
+    def contributions(self, given: Histories, owned: np.ndarray, items: np.ndarray, day: int) -> np.ndarray | None:
+        """What the score of each of `items` [U, k] would lose without each of the items `owned` [U, n] in the history, float32 [U, k, n];
+        -1 is none, and loses nothing. None from a model that cannot say."""
+        return None
+
+    def vectors(self, given: Histories) -> np.ndarray | None:
+        """Numbers that stand for each user, float32 [U, d]; None from a model without any."""
+        return None
+
+
+class Ranked(Recommender):
     """A model that ranks by its own `score(histories, day)`, with its `popularity` for new users; `threads` blocks of users at once."""
 
     threads: int = 1

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomrec.models import Histories, decayed_counts, rank
+from ecomrec.models import Histories, Recommender, decayed_counts, rank
 
 
 @dataclass(frozen=True)
-class Frequency:
+class Frequency(Recommender):
     item_ids: np.ndarray    # str [I]
     half_life: float        # days
     popularity: np.ndarray  # float32 [I]

@@ -33,6 +33,21 @@ class ItemItem(Ranked):
         rows.data /= np.maximum(total, np.float32(1e-30))
         return rows @ self.weights
 
+    def shares(self, given: Histories, owned: np.ndarray, day: int) -> np.ndarray:
+        """What part each of the items `owned` [U, n] (-1: none) has in the user's row, float32 [U, n]."""
+        rows = decayed_counts(given, day, self.recency, len(self.item_ids))
+        found = np.asarray(rows[np.repeat(np.arange(len(owned)), owned.shape[1]), np.maximum(owned, 0).ravel()]).reshape(owned.shape)
+        return (np.where(owned >= 0, found, 0) / np.maximum(np.asarray(rows.sum(axis=1)), 1e-30)).astype(np.float32)
+
+    def contributions(self, given: Histories, owned: np.ndarray, items: np.ndarray, day: int) -> np.ndarray:
+        """See `Ranked.contributions`. Exact: without an item of share p and weight w the score l becomes (l - p w) / (1 - p)."""
+        share, inside, asked = self.shares(given, owned, day), np.maximum(owned, 0), np.maximum(items, 0)
+        weights = np.asarray(self.weights[np.repeat(inside, items.shape[1], axis=1).ravel(), np.tile(asked, (1, owned.shape[1])).ravel()])
+        weights = weights.reshape(*owned.shape, items.shape[1]).transpose(0, 2, 1)
+        score = (weights * share[:, None, :]).sum(axis=2, keepdims=True)
+        lost = np.where(share[:, None, :] < 1, share[:, None, :] * (weights - score) / np.maximum(1 - share, 1e-6)[:, None, :], score)
+        return np.where((items >= 0)[:, :, None] & (owned >= 0)[:, None, :], lost, np.float32(0))
+
 
 def prune(weights: np.ndarray, keep: int) -> sparse.csr_matrix:
     """The `keep` weights of each row that are largest in size, float32 CSR: what a catalogue of any size can be served with."""

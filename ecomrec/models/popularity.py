@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomrec.models import Histories, rank
+from ecomrec.models import Histories, Recommender, rank
 from ecomrec.models.topn import top
 
 
 @dataclass(frozen=True)
-class Popularity:
+class Popularity(Recommender):
     item_ids: np.ndarray  # str [I]
     counts: np.ndarray    # float32 [I]
     item_vectors: np.ndarray | None = None

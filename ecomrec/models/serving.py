@@ -16,7 +16,7 @@ from scipy import sparse
 from ecomrec import artifact
 from ecomrec.compression import graph
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, popularity
+from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, popularity, standin
 from ecomrec.models.sequential import baskets, user_vectors
 
 
@@ -43,14 +43,15 @@ class Sequential(Ranked):
     by_event: bool = False  # a position of the sequence is an event, not a day's basket
     item_vectors: np.ndarray | None = None
     threads: int = 1        # blocks of users ranked at once
+    stand_in: standin.StandIn | None = None  # for `contributions`
 
     def vectors(self, given: Histories) -> np.ndarray:
         """What the transformer makes of each user, float32 [U, d]."""
         return user_vectors(self.encode, self.table, baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets, self.by_event))
 
-    def score(self, given: Histories, day: int) -> np.ndarray:
-        """Float32 [U, I]."""
-        return self.combine(self.vectors(given), self.linear.rows(given, day) if self.blend else None,
+    def score(self, given: Histories, day: int, vectors: np.ndarray | None = None) -> np.ndarray:
+        """Float32 [U, I]; `vectors`: those of these histories, if the caller has them."""
+        return self.combine(self.vectors(given) if vectors is None else vectors, self.linear.rows(given, day) if self.blend else None,
                             decayed_counts(given, day, self.half_life, len(self.item_ids)) if self.repeat else None)
 
     def combine(self, vectors: np.ndarray, linear: np.ndarray | sparse.csr_matrix | None, counts: sparse.csr_matrix | None) -> np.ndarray:
@@ -79,6 +80,38 @@ class Sequential(Ranked):
             trend = self._wide[-1, items]
             scores[rows, items] = np.float32(self.share) * (scores[rows, items] - trend) + habit + trend
         return scores
+
+    def contributions(self, given: Histories, owned: np.ndarray, items: np.ndarray, day: int) -> np.ndarray | None:
+        """What the score of each of `items` [U, k] would lose without each of the items `owned` [U, n] in the user's history, float32
+        [U, k, n]; both are places of items, -1 is none. None where the model has no stand-in.
+
+        For items that the user never bought: of the others most of the score is the repeat component. The transformer's part is the
+        stand-in's; the item-item model's is exact but for its spread, which is taken to be that of independent rows of the weights.
+        """
+        if self.stand_in is None:
+            return None
+        taken = baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets, self.by_event)
+        owner, lost = standin.losses(self.stand_in, self.table, taken)
+        # Rows of the same item, in several baskets, add up.
+        inside, width = owned >= 0, len(self.item_ids)
+        keys = np.where(inside, np.arange(len(owned))[:, None] * width + owned, -1).ravel()
+        order = np.argsort(keys, kind="stable")
+        at = np.minimum(np.searchsorted(keys[order], owner * width + taken.items), len(order) - 1)
+        rows = np.flatnonzero(keys[order][at] == owner * width + taken.items)
+        each = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (order[at[rows]], rows)), shape=(len(keys), len(lost))) @ lost
+        table = self.table[np.maximum(items, 0)]
+        adds = np.matmul(table, each.reshape(*owned.shape, -1).transpose(0, 2, 1))
+        if self.blend:
+            vectors = standin.averages(self.table, taken).reshape(len(owned), -1) @ self.stand_in.weights + self.stand_in.start
+            share = self.linear.shares(given, owned, day)
+            factor = self.blend * self._moments(vectors)[1] / np.maximum(np.sqrt((share ** 2).sum(axis=1)) * self._linear_spread, 1e-12)
+            adds = np.float32(1 - self.blend) * adds + factor.astype(np.float32)[:, None, None] * self.linear.contributions(given, owned, items, day)
+        return np.where((items >= 0)[:, :, None] & inside[:, None, :], adds, np.float32(0))
+
+    @cached_property
+    def _linear_spread(self) -> float:
+        """Root mean square over the items of the spread of their rows of weights."""
+        return float(np.sqrt((_moments(self.linear.weights)[1] ** 2).mean()))
 
     @cached_property
     def _wide(self) -> np.ndarray:
@@ -146,4 +179,4 @@ def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.nd
     numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")}
     # Blocks of users run side by side, each with one thread: little waits for another.
     return Sequential(**tables, **numbers, encode=onnx_encoder(folder / config["encoder"], 1), linear=itemitem.load(folder / "linear"),
-                      item_vectors=item_vectors, threads=threads or os.cpu_count() or 1)
+                      item_vectors=item_vectors, threads=threads or os.cpu_count() or 1, stand_in=standin.load(folder))

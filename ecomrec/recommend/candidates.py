@@ -65,13 +65,13 @@ class Known:
         return Known(self.segments[rows], self.seen.take(rows) if self.seen else None, self.together)
 
 
-def score(model, histories: Histories, day: int) -> np.ndarray:
-    """Scores of all of the model's items, float32 [U, known], for the caller to write to.
+def score(model, histories: Histories, day: int, vectors: np.ndarray | None = None) -> np.ndarray:
+    """Scores of all of the model's items, float32 [U, known], for the caller to write to; `vectors`: what `model.vectors` says of them.
 
     A user without history gets the model's popularity. A model without `score` is asked for its whole ranking.
     """
     if hasattr(model, "score"):
-        values = np.require(model.score(histories, day), np.float32, ["WRITEABLE"])
+        values = np.require(model.score(histories, day) if vectors is None else model.score(histories, day, vectors), np.float32, ["WRITEABLE"])
         fresh = np.diff(histories.offsets) == 0
         if fresh.any():
             values[fresh] = model.popularity

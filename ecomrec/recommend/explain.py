@@ -1,12 +1,12 @@
 """Why an item is on a list: the part of the user's history that it rests on.
 
-A model that can say what each purchase adds has `contributions(histories, owned int32 [U, n], items int32 [U, k], day) -> float32
-[U, k, n]`: what the score of each of the user's `items` would lose if they had never bought each of `owned` (padded with 0, which
-the caller ignores). It is exact for a linear model. No model has it yet: likeness of the item vectors stands in, and only where it is great enough to convince a person.
+A model says what each purchase adds to a score (`contributions`, see `ecomrec.models.Ranked`). For one that cannot, likeness of the item
+vectors stands in, and only where it is great enough to convince a person.
 """
 
 import numpy as np
 
+from ecomrec.models import Histories
 from ecomrec.recommend.catalogue import Catalogue
 from ecomrec.recommend.histories import Owned, Shard
 from ecomrec.recommend.lists import CHOSEN, DRAWN, FILLED, Lists
@@ -15,6 +15,7 @@ REASONS = ("bought_again", "goes_with", "popular", "new", "chosen")
 AGAIN, GOES_WITH, POPULAR, NEW, SELECTED = range(len(REASONS))
 LIKENESS = 0.45  # cosine below which "goes with" would not convince a person
 CELLS = 8_000_000  # contributions held at once
+DIM = 64         # numbers of an item's vector, about: what holds them takes most of the memory
 LEAST = 0.05     # share of the history's whole contribution below which no single purchase is the reason
 
 
@@ -43,24 +44,23 @@ def strongest(model, items: np.ndarray, people: Shard, day: int, catalogue: Cata
     Items that are -1 or new to the model get none.
     """
     because, share = np.full(items.shape, -1, dtype=np.int32), np.zeros(items.shape, dtype=np.float32)
-    if not hasattr(model, "contributions") and catalogue.vectors is None:
-        return because, share
     asked = (items >= 0) & (items < catalogue.known)
     sizes = np.where(asked.any(axis=1), np.diff(people.owned.offsets), 0)
     order = np.argsort(sizes, kind="stable")
-    order, start = order[sizes[order] > 0], 0
-    weight = 1 if hasattr(model, "contributions") else catalogue.vectors.shape[1] / 8
+    order, start, known = order[sizes[order] > 0], 0, people.known(catalogue.known)
+    weight = DIM / 8
     while start < len(order):  # users with histories of like length share a padded block
         stop = min(len(order), start + max(1, int(CELLS / weight / items.shape[1] / sizes[order[min(start + 50, len(order) - 1)]])))
         while stop > start + 1 and (stop - start) * sizes[order[stop - 1]] * items.shape[1] * weight > 2 * CELLS:
             stop = start + (stop - start) // 2
         rows, start = order[start:stop], stop
         column = np.arange(sizes[rows[-1]])
-        there = column < sizes[rows, None]
-        owned = np.where(there, people.owned.items[np.minimum(people.owned.offsets[rows, None] + column, len(people.owned.items) - 1)], 0)
-        inside = np.where(asked[rows], items[rows], 0)
-        adds = _contributions(model, people, rows, owned, inside, day, catalogue)
-        adds = np.where(there[:, None, :], np.maximum(adds, 0), np.float32(0))
+        owned = np.where(column < sizes[rows, None], people.owned.items[np.minimum(people.owned.offsets[rows, None] + column, len(people.owned.items) - 1)], -1)
+        owned[owned >= catalogue.known] = -1
+        adds = _contributions(model, known.take(rows), owned, np.where(asked[rows], items[rows], -1), day, catalogue)
+        if adds is None:
+            return because, share
+        adds = np.maximum(adds, 0)
         best = adds.argmax(axis=2)
         worth = np.take_along_axis(adds, best[:, :, None], axis=2)[:, :, 0]
         part = worth / np.maximum(adds.sum(axis=2), 1e-12)
@@ -70,12 +70,13 @@ def strongest(model, items: np.ndarray, people: Shard, day: int, catalogue: Cata
     return because, share
 
 
-def _contributions(model, people: Shard, rows: np.ndarray, owned: np.ndarray, items: np.ndarray, day: int, catalogue: Catalogue) -> np.ndarray:
-    """What each of the items that these users own [u, n] adds to the scores of `items` [u, k], float32 [u, k, n]."""
-    if hasattr(model, "contributions"):
-        return model.contributions(people.histories.take(rows), owned, items, day)
-    cosine = np.matmul(catalogue.vectors[items], catalogue.vectors[owned].transpose(0, 2, 1))
-    return np.where(cosine >= LIKENESS, cosine, 0)
+def _contributions(model, given: Histories, owned: np.ndarray, items: np.ndarray, day: int, catalogue: Catalogue) -> np.ndarray | None:
+    """What each of the items that these users own [u, n] adds to the scores of `items` [u, k], float32 [u, k, n]; None: nothing can say."""
+    adds = model.contributions(given, owned, items, day)
+    if adds is None and catalogue.vectors is not None:
+        cosine = np.matmul(catalogue.vectors[np.maximum(items, 0)], catalogue.vectors[np.maximum(owned, 0)].transpose(0, 2, 1))
+        adds = np.where((cosine >= LIKENESS) & (items >= 0)[:, :, None] & (owned >= 0)[:, None, :], cosine, 0)
+    return adds
 
 
 def _times(items: np.ndarray, owned: Owned, width: int) -> np.ndarray:

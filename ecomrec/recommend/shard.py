@@ -72,10 +72,10 @@ def write_users(connection, plan: dict, number: int, shop: Shop, parameters: dic
     for first in range(0, len(people), USERS):
         last = min(first + USERS, len(people))
         block, facts = people.slice(first, last), known.slice(first, last)
-        found, taken = choose(shop, block, facts)
+        found, taken, vectors = choose(shop, block, facts)
         scored = np.full(len(block), np.datetime64(plan["day"]))
         write.copy_in(connection, partition("user_candidates", plan["publication_id"]),
-                      write.candidates_table(plan, number, block.users, scored, facts.segments, found))
+                      write.candidates_table(plan, number, block.users, scored, facts.segments, found, vectors))
         moved = write_lists(connection, plan, number, shop, block, facts, found)
         if touched is not None:
             count(touched, shop, found, taken, moved)
@@ -107,17 +107,20 @@ def what_rules_ask(connection, parameters: dict, shop: Shop, people: Shard) -> c
     return candidates.Known(segments.astype(str), seen, shop.together)
 
 
-def choose(shop: Shop, block: Shard, known: candidates.Known) -> tuple[candidates.Candidates, dict[str, np.ndarray]]:
-    """`candidates.choose` for a block of any size, holding BLOCK scores at a time."""
+def choose(shop: Shop, block: Shard, known: candidates.Known) -> tuple[candidates.Candidates, dict[str, np.ndarray], np.ndarray | None]:
+    """`candidates.choose` for a block of any size, holding BLOCK scores at a time; and the model's vectors of the users, float32 [U, d]."""
     step = max(1, BLOCK // max(len(shop.catalogue), 1))
-    parts = []
+    parts, vectors = [], []
     for first in range(0, len(block), step):
         last = min(first + step, len(block))
         part = block.slice(first, last)
-        values = shop.catalogue.scores(candidates.score(shop.model, part.known(shop.catalogue.known), shop.policy.day))
+        given = part.known(shop.catalogue.known)
+        vectors.append(shop.model.vectors(given))
+        values = shop.catalogue.scores(candidates.score(shop.model, given, shop.policy.day, vectors[-1]))
         parts.append(candidates.choose(values, part, known.slice(first, last), shop.policy, shop.catalogue))
     names = {name for _, taken in parts for name in taken}
-    return candidates.joined([found for found, _ in parts]), {name: np.concatenate([taken[name] for _, taken in parts]) for name in names}
+    return (candidates.joined([found for found, _ in parts]), {name: np.concatenate([taken[name] for _, taken in parts]) for name in names},
+            None if vectors[0] is None else np.concatenate(vectors))
 
 
 def write_lists(connection, plan: dict, shard: int, shop: Shop, block: Shard, known: candidates.Known, found: candidates.Candidates) -> dict[str, np.ndarray]:

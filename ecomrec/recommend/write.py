@@ -14,7 +14,7 @@ from ecomrec.recommend.explain import REASONS
 from ecomrec.recommend.lists import Lists
 
 LISTS = ("publication_id", "shard", "user_id", "item_ids", "scores", "reasons", "because", "model_version", "context", "scope", "evidence", "propensities")
-CANDIDATES = ("publication_id", "shard", "user_id", "scored_day", "segment", "others", "bought", "items", "scores")
+CANDIDATES = ("publication_id", "shard", "user_id", "scored_day", "segment", "others", "bought", "items", "scores", "embedding")
 
 
 def lists_table(plan: dict, shard: int, users: np.ndarray, lists: Lists, reasons: tuple[np.ndarray, np.ndarray, np.ndarray], catalogue: Catalogue) -> pa.Table:
@@ -37,14 +37,16 @@ def lists_table(plan: dict, shard: int, users: np.ndarray, lists: Lists, reasons
     return pa.table(columns, names=LISTS)
 
 
-def candidates_table(plan: dict, shard: int, users: np.ndarray, scored_day: np.ndarray, segments: np.ndarray, found: Candidates) -> pa.Table:
-    """Rows of recs.user_candidates; `scored_day` datetime64[D] [U]."""
+def candidates_table(plan: dict, shard: int, users: np.ndarray, scored_day: np.ndarray, segments: np.ndarray, found: Candidates,
+                     vectors: np.ndarray | None = None) -> pa.Table:
+    """Rows of recs.user_candidates; `scored_day` datetime64[D] [U], `vectors` float32 [U, d]."""
     there = found.items >= 0
     offsets = pa.array(np.concatenate(([0], np.cumsum(there.sum(axis=1)))).astype(np.int32))
     count, middle = len(users), found.others + found.bought
     columns = [_repeat(plan["publication_id"], count), _repeat(shard, count), pa.array(users.tolist(), pa.string()), pa.array(scored_day.astype("datetime64[D]").astype(str).tolist(), pa.string()),
                pa.array(segments.tolist(), pa.string()), pa.array(there[:, :found.others].sum(axis=1)), pa.array(there[:, found.others:middle].sum(axis=1)),
-               _array(pc.cast(pa.array(found.items[there]), pa.string()), offsets), _array(_numbers(found.scores[there]), offsets)]
+               _array(pc.cast(pa.array(found.items[there]), pa.string()), offsets), _array(_numbers(found.scores[there]), offsets),
+               pa.nulls(count, pa.string()) if vectors is None else _vectors(vectors)]
     return pa.table(columns, names=CANDIDATES)
 
 
@@ -69,6 +71,12 @@ def _repeat(value, count: int) -> pa.Array:
 
 def _numbers(values: np.ndarray) -> pa.Array:
     return pc.cast(pa.array(values), pa.string())
+
+
+def _vectors(vectors: np.ndarray) -> pa.Array:
+    """pgvector's literals, of four decimals: half precision has no more."""
+    parts = pa.ListArray.from_arrays(np.arange(len(vectors) + 1, dtype=np.int32) * vectors.shape[1], _numbers(np.round(vectors, 4).ravel()))
+    return pc.binary_join_element_wise("[", pc.binary_join(parts, ","), "]", "")
 
 
 def _array(elements: pa.Array, offsets: pa.Array) -> pa.Array:

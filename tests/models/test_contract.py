@@ -25,6 +25,7 @@ from ecomrec.models import (
     itemitem,
     popularity,
     serving,
+    standin,
 )
 from ecomrec.models.sequential import Sequential, baskets
 
@@ -104,6 +105,8 @@ def save_sequential(folder, given):
     weight, scale, share = model.habit()
     (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 100, "half_life": 30.0, "repeat": weight,
                                                     "scale": scale, "share": share, "blend": 0.3, "readiness": 1.0, "trend": 0.1, "by_event": False}))
+    served = serving.sequential(folder, json.loads((folder / "config.json").read_text()))
+    standin.fit(served, given, 1).save(folder)
     return "sequential"
 
 
@@ -178,6 +181,31 @@ def test_a_user_alone_gets_what_they_get_in_company(model):
     together, _ = model.recommend(given, DAYS, 6)
     alone, _ = model.recommend(given.users(7, 8), DAYS, 6)
     assert alone[0].tolist() == together[7].tolist()
+
+
+def test_contributions_are_what_a_score_loses_without_the_item(model):
+    """Exact for item-item models; the transformer's stand-in names an item whose absence costs more than that of most others."""
+    given, asked = checkerboard(), np.array([[missing(user), -1] for user in range(USERS)], dtype=np.int32)
+    owned = np.array([[*sorted({*given.items[given.offsets[user]:given.offsets[user + 1]].tolist()}), -1] for user in range(USERS)], dtype=np.int32)
+    adds = model.contributions(given, owned, asked, DAYS)
+    if adds is None:
+        assert not hasattr(model, "stand_in") and not hasattr(model, "weights")
+        return
+    assert adds.shape == (USERS, 2, owned.shape[1]) and adds.dtype == np.float32
+    assert (adds[:, 1] == 0).all() and (adds[:, :, -1] == 0).all()
+    lost = np.empty((USERS, owned.shape[1] - 1), dtype=np.float32)
+    whole = model.score(given, DAYS)[np.arange(USERS), asked[:, 0]]
+    for place in range(lost.shape[1]):
+        keep = given.items != owned[given.owners(), place]
+        offsets = np.concatenate(([0], np.cumsum(np.bincount(given.owners()[keep], minlength=USERS))))
+        rest = Histories(offsets, given.items[keep], given.days[keep], given.times[keep], given.weights[keep])
+        lost[:, place] = whole - model.score(rest, DAYS)[np.arange(USERS), asked[:, 0]]
+    found = adds[:, 0, :-1]
+    if not hasattr(model, "stand_in"):
+        assert np.allclose(found, lost, atol=1e-4)
+    else:
+        named = np.take_along_axis(lost, found.argmax(axis=1)[:, None], axis=1)
+        assert (named > lost).sum() / (lost.size - USERS) > 0.85
 
 
 def test_an_altered_model_is_refused(folder, tmp_path):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import figure, write
+from benchmarks import RESULTS, figure, write
 from ecomrec import artifact, database
 from ecomrec.settings import Settings
 
@@ -58,7 +58,7 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     from scipy import sparse
 
     from ecomrec.compression import graph
-    from ecomrec.models import Recency, itemitem
+    from ecomrec.models import Recency, itemitem, standin
     from ecomrec.models.sequential import UserEncoder
 
     random = np.random.default_rng(seed)
@@ -81,6 +81,7 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     weights = sparse.csr_matrix((random.random(near.size).astype(np.float32), near.ravel(), np.arange(0, near.size + 1, NEIGHBOURS)), shape=(items, items))
     weights.sum_duplicates()
     itemitem.save(folder / "linear", itemitem.ItemItem(ids, weights, Recency(30.0), popularity))
+    standin.StandIn(random.normal(size=(len(standin.SPEEDS) * DIM, DIM)).astype(np.float32) / 8, np.zeros(DIM, dtype=np.float32), 0.0).save(folder)
     artifact.write_manifest(folder, kind="sequential")
     return folder
 
@@ -147,6 +148,34 @@ def publish(settings: Settings, model: Path, key: str, workers: int = 2) -> dict
     return {"seconds": seconds, "peak_mb": max(part["peak_mb"] for part in done), "users": sum(part["users"] for part in done), "plan": plan, "shards": len(done)}
 
 
+def renew(arguments: tuple) -> dict:
+    from ecomrec.recommend.refresh import refresh_shard
+
+    return refresh_shard(*arguments)
+
+
+def refreshed(settings: Settings, model: Path, items: int, workers: int = 2) -> dict:
+    """One product of a hundred goes out of stock: seconds of the refresh and of a full run after it, and how many lists differ between the two."""
+    from ecomrec.publication import partition
+    from ecomrec.recommend import refresh
+
+    gone = [f"i{number:06}" for number in np.random.default_rng(4).choice(items, items // 100, replace=False)]
+    with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET in_stock = false WHERE item_id = ANY (%s)", (gone,))
+    started = time.monotonic()
+    made = refresh.plan(settings, "refresh", "recommender/1 (benchmark)", str(model))
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        done = list(pool.map(renew, [(settings, made, shard) for shard in made["shards"]]))
+    refresh.publish(settings, made, "benchmark")
+    seconds = time.monotonic() - started
+    print(f"  refresh: {seconds:.1f} s, {sum(part['scored'] for part in done):,} users scored again", flush=True)
+    full = publish(settings, model, "after")
+    pair = [partition("user_recommendations", number) for number in (made["publication_id"], full["plan"]["publication_id"])]
+    with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM {pair[0]} a FULL JOIN {pair[1]} b USING (user_id, context, scope) WHERE a.item_ids IS DISTINCT FROM b.item_ids")
+        return {"seconds": seconds, "full": sum(full["seconds"].values()), "scored": sum(part["scored"] for part in done), "different": cursor.fetchone()[0]}
+
+
 def faiss_alone(users: int, items: int) -> float:
     """Users a second of bare faiss.IndexFlatIP on as many vectors of the same size, N = 200, all cores."""
     import faiss
@@ -159,6 +188,45 @@ def faiss_alone(users: int, items: int) -> float:
     started = time.monotonic()
     index.search(asked, 200)
     return len(asked) / (time.monotonic() - started)
+
+
+def implicit_rate(settings: Settings, users: int, items: int) -> float:
+    """Users a second of what is commonly done: `implicit`'s recommend for factors of the same size (what was bought left out, k = LENGTH),
+    a row per user and item, written by execute_values as to_sql does. On a sample; all cores."""
+    from implicit.cpu.als import AlternatingLeastSquares
+    from psycopg2.extras import execute_values
+    from scipy import sparse
+
+    random, sample = np.random.default_rng(3), min(users, 5_000)
+    model = AlternatingLeastSquares(factors=DIM)
+    model.user_factors, model.item_factors = (random.normal(size=(size, DIM)).astype(np.float32) for size in (sample, items))
+    bought = sparse.csr_matrix((np.ones(50 * sample, dtype=np.float32), random.integers(0, items, 50 * sample), np.arange(0, 50 * sample + 1, 50)), shape=(sample, items))
+    started = time.monotonic()
+    ids, scores = model.recommend(np.arange(sample), bought, N=LENGTH, filter_already_liked_items=True)
+    with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE staging.peer (user_id text, rank int, item_id text, score real)")
+        rows = [(f"u{user:07}", rank, f"i{item:06}", float(score)) for user, (names, values) in enumerate(zip(ids.tolist(), scores.tolist(), strict=True))
+                for rank, (item, score) in enumerate(zip(names, values, strict=True), 1)]
+        execute_values(cursor, "INSERT INTO staging.peer VALUES %s", rows, page_size=1000)
+    seconds = time.monotonic() - started
+    with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE staging.peer")
+    return sample / seconds
+
+
+def violations(settings: Settings) -> dict:
+    """Rows of the live lists, and how many of them break a rule or the stock, by SQL that shares nothing with what made them."""
+    broken = {"sold_out": "NOT i.in_stock OR i.deleted", "excluded": "i.category LIKE 'C02%'",
+              "bought_again": "i.category LIKE 'C01%' AND EXISTS (SELECT FROM core.events e WHERE e.user_id = l.user_id AND e.item_id = l.item_id)"}
+    counted = ", ".join(f"count(*) FILTER (WHERE {rule})" for rule in broken.values())
+    with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(f"""SELECT count(*), {counted} FROM (SELECT r.user_id, unnest(r.item_ids) AS item_id FROM recs.user_recommendations r
+                           JOIN analytics.publication p USING (publication_id)) AS l LEFT JOIN core.items i USING (item_id)""")
+        total, *found = cursor.fetchone()
+        cursor.execute("""SELECT count(*) FROM (SELECT r.user_id FROM recs.user_recommendations r JOIN analytics.publication p USING (publication_id)
+                          CROSS JOIN LATERAL unnest(r.item_ids) AS item_id JOIN core.items i USING (item_id) WHERE r.context = 'home'
+                          GROUP BY r.user_id, i.category HAVING count(*) > 5) AS over""")
+        return {"rows": total, **dict(zip(broken, found, strict=True)), "over_the_cap": cursor.fetchone()[0]}
 
 
 def bare_copy(settings: Settings, plan: dict) -> dict:
@@ -194,15 +262,24 @@ def main(users: int, items: int) -> None:
         print(f"  {fill(settings, users, items):.1f} s", flush=True)
         model = make_model(home / "model", items)
         done = publish(settings, model, "first")
-        alone, copied = faiss_alone(users, items), bare_copy(settings, done["plan"])
-        rate = done["users"] / done["seconds"]["score"]
+        alone, copied, peer, broken = faiss_alone(users, items), bare_copy(settings, done["plan"]), implicit_rate(settings, users, items), violations(settings)
+        rate, whole = done["users"] / done["seconds"]["score"], done["users"] / sum(done["seconds"].values())
         cases = {"users_per_s": figure(rate, "users/s"), "peak_mb_per_task": figure(done["peak_mb"], "MB"), "faiss_users_per_s": figure(alone, "users/s"),
-                 "ratio_to_faiss": figure(rate / alone, "x"), "bytes_per_user": figure(copied["list_bytes"] / done["users"], "bytes"),
+                 "ratio_to_faiss": figure(rate / alone, "x"),
+                 "whole_users_per_s": figure(whole, "users/s, from prepare to live"), "implicit_users_per_s": figure(peer, "users/s"),
+                 "ratio_to_implicit": figure(rate / peer, "x"), "violations": {**figure(sum(broken.values()) - broken["rows"], "rows"), **broken}, "bytes_per_user": figure(copied["list_bytes"] / done["users"], "bytes"),
                  "candidate_bytes_per_user": figure(copied["candidate_bytes"] / done["users"], "bytes"), "bare_copy_s": figure(copied["seconds"], "s"),
                  **{f"{name}_s": figure(value, "s") for name, value in done["seconds"].items()}}
+        again = refreshed(settings, model, items)
+        cases |= {"refresh_share": figure(again["seconds"] / again["full"], "of a full run's time; one product of a hundred went out of stock"), "refresh_s": figure(again["seconds"], "s"),
+                  "refresh_scored": figure(again["scored"] / done["users"], "of the users"), "refresh_different": figure(again["different"], "lists that a full run would make otherwise")}
         print(json.dumps({name: case["value"] for name, case in cases.items()}, indent=1))
         if "BENCH_TRY" not in os.environ:
-            print(write("recommend", f"{COMMAND} {users} {items}", {f"{users}x{items}": cases}))
+            path = RESULTS / "recommend.json"
+            kept = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
+            kept = {name: case for name, case in kept.items() if name.split(".")[0] in ("explanations", "users_100k", "users_10k")}
+            small = {f"users_{users // 1000}k.{name}": case for name, case in cases.items()}
+            print(write("recommend", f"{COMMAND} {users} {items}", kept | (cases if users >= 1_000_000 else small)))
     finally:
         postgres.stop(settings)
         if "BENCH_HOME" not in os.environ:

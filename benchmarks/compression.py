@@ -57,7 +57,7 @@ RETRIEVER = [
 RECOMMENDER = [
     {"name": "fp32"}, {"name": "fp32_all_positions", "positions": "all"}, {"name": "int8", "int8": "dynamic"}, {"name": "int8_static", "int8": "static"},
     {"name": "heads_1", "heads": 1}, {"name": "channels_64", "channels": 64}, {"name": "channels_64_recovered", "channels": 64, "distil": {}},
-    {"name": "heads_1_channels_64", "heads": 1, "channels": 64, "distil": {}, "int8": "dynamic"}, {"name": "pruned", "heads": 1, "distil": {}, "int8": "dynamic"}]
+    {"name": "heads_1_channels_64", "heads": 1, "channels": 64, "distil": {}, "int8": "dynamic"}, {"name": "pruned", "heads": 1, "distil": {}, "int8": "static"}]
 
 
 def main() -> None:

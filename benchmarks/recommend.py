@@ -67,7 +67,9 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "last": {0: "users"}, "states": {0: "users"}}
     example = torch.zeros(2, 3, DIM), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
     graph.export(UserEncoder(DIM, 2, 1, 0.0).eval(), example, folder / "fp32.onnx", ["vectors", "days", "last"], ["states"], axes)
-    graph.int8(folder / "fp32.onnx", folder / "encoder.onnx")  # what is served unless it costs quality
+    feeds = [dict(zip(("vectors", "days", "last"), (random.normal(size=(8, 9, DIM)).astype(np.float32), np.sort(random.integers(0, 30, (8, 9)), axis=1), np.full(8, 8)), strict=True))
+             for _ in range(8)]
+    graph.static_int8(folder / "fp32.onnx", folder / "encoder.onnx", feeds)  # what is served unless it costs quality
     (folder / "fp32.onnx").unlink()
     popularity = np.arange(1, items + 1, dtype=np.float32) ** -0.8
     np.savez(folder / "tables.npz", item_ids=np.array([f"i{n:06}" for n in range(items)]), table=random.normal(size=(items, DIM)).astype(np.float32) / 8,

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from ecomrec import artifact, dataset, gates, heldout, metrics, recommender
-from ecomrec.compression.recommender import compress
+from ecomrec.compression.recommender import Desk, compress
 from ecomrec.errors import AuditFailed
 from ecomrec.models import sequential, serving
 from ecomrec.settings import Settings
@@ -147,6 +147,18 @@ def test_a_variant_that_loses_quality_is_not_served_and_says_why(settings, data,
     done = compress(settings, data, folder, lambda _: None)
     rows = {row["name"]: row for row in done["variants"]}
     assert done["served"] == "fp32" and "of the quality, less than 99.0%" in rows["int8"]["why"] and not rows["int8"]["chosen"]
+
+
+def test_who_else_is_in_the_batch_changes_no_vector(settings, data, run, tmp_path):
+    """Or else a shard of another size, or a refresh, would make other lists of the same purchases."""
+    folder = tmp_path / "model"
+    shutil.copytree(run["folder"], folder, ignore=shutil.ignore_patterns("manifest.json", "*.onnx"))
+    desk = Desk(settings, data, folder, lambda _: None)
+    desk.teacher()
+    made, users = desk.make({"name": "int8", "int8": "static"}), len(desk.held["users"])
+    assert users > 8
+    together, alone = made.answer(list(range(users))), np.concatenate([made.answer([user]) for user in range(users)])
+    assert np.array_equal(together, alone) or np.abs(together - alone).max() < 1e-6
 
 
 def test_what_cannot_be_made_is_left_out_with_the_reason(settings, data, run, tmp_path):

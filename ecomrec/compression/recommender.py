@@ -156,7 +156,7 @@ class Desk:
         return before(self.data, TEST, np.unique(self.data.user[self.data.user < self.data.meta["users"]]))
 
     def _feeds(self) -> list[dict[str, np.ndarray]]:
-        return [{"vectors": vectors.numpy(), "days": days.numpy(), "last": real.sum(dim=1).numpy() - 1} for vectors, days, real in self.grids(1024)]
+        return [{"vectors": vectors.numpy(), "days": days.numpy(), "last": real.sum(dim=1).numpy() - 1} for vectors, days, real in self.grids(1024, max(1, min(64, len(self.held["users"]) // 8)))]
 
     def _worth(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Per block the importance of its heads [H] and channels [F] for the scores of all items."""

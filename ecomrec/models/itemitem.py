@@ -9,6 +9,7 @@ from scipy import sparse
 from ecomrec.models import Histories, Ranked, Recency, decayed_counts
 
 BLOCK = 1 << 25  # weights that are worked on at a time: 128 MB
+TOGETHER = 16    # users whose rows of weights are laid out at once
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,36 @@ class ItemItem(Ranked):
 
     def contributions(self, given: Histories, owned: np.ndarray, items: np.ndarray, day: int) -> np.ndarray:
         """See `Ranked.contributions`. Exact: without an item of share p and weight w the score l becomes (l - p w) / (1 - p)."""
-        share, inside, asked = self.shares(given, owned, day), np.maximum(owned, 0), np.maximum(items, 0)
-        weights = np.asarray(self.weights[np.repeat(inside, items.shape[1], axis=1).ravel(), np.tile(asked, (1, owned.shape[1])).ravel()])
-        weights = weights.reshape(*owned.shape, items.shape[1]).transpose(0, 2, 1)
+        share, weights = self.shares(given, owned, day), self._between(owned, items).transpose(0, 2, 1)
         score = (weights * share[:, None, :]).sum(axis=2, keepdims=True)
         lost = np.where(share[:, None, :] < 1, share[:, None, :] * (weights - score) / np.maximum(1 - share, 1e-6)[:, None, :], score)
         return np.where((items >= 0)[:, :, None] & (owned >= 0)[:, None, :], lost, np.float32(0))
+
+    def _between(self, owned: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Weights from each of `owned` [U, n] to each of `items` [U, k], float32 [U, n, k]; 0 where either is -1.
+
+        Sparse weights are not searched for each pair: the rows of some users are laid out whole, and a table says which of their columns are asked for.
+        """
+        if not sparse.issparse(self.weights):
+            found = self.weights[np.maximum(owned, 0)[:, :, None], np.maximum(items, 0)[:, None, :]]
+            return np.where((owned >= 0)[:, :, None] & (items >= 0)[:, None, :], found, np.float32(0))
+        size, (users, width) = len(self.item_ids), owned.shape
+        found = np.zeros((users, width, items.shape[1]), dtype=np.float32)
+        places = np.full(TOGETHER * size, -1, dtype=np.int16)
+        for first in range(0, users, TOGETHER):
+            user, at = np.nonzero(owned[first:first + TOGETHER] >= 0)
+            rows, (asking, place) = owned[first + user, at], np.nonzero(items[first:first + TOGETHER] >= 0)
+            cells = asking * size + items[first + asking, place]
+            places[cells] = place
+            starts, sizes = self.weights.indptr[rows].astype(np.int64), np.diff(self.weights.indptr)[rows]
+            ends = np.cumsum(sizes)
+            entries = np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1] if len(ends) else 0)
+            column = places[np.repeat(user * size, sizes) + self.weights.indices[entries]]
+            hit = np.flatnonzero(column >= 0)
+            row = np.searchsorted(ends, hit, side="right")
+            found[first + user[row], at[row], column[hit]] = self.weights.data[entries[hit]]
+            places[cells] = -1
+        return found
 
 
 def prune(weights: np.ndarray, keep: int) -> sparse.csr_matrix:

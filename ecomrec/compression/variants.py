@@ -163,15 +163,19 @@ def picture(rows: list[dict], title: str, metric: str, path: Path) -> Path | Non
     if not shown:
         return None
     teacher = next((row["quality"] for row in shown if row["name"] == TEACHER), shown[0]["quality"])
-    figure, axes = pyplot.subplots(figsize=(9, 5.5), dpi=110)
+    figure, axes = pyplot.subplots(figsize=(11, 5.5), dpi=110)
     cost = {row["name"]: 1000 / row["per_s_32"] for row in shown}
     front = sorted((row for row in shown if row["on_front"]), key=lambda row: cost[row["name"]])
     axes.plot([cost[row["name"]] for row in front], [row["quality"] for row in front], color="#8888", linestyle="--", zorder=1, label="Pareto front (CPU time, quality)")
-    for place, row in enumerate(sorted(shown, key=lambda row: cost[row["name"]])):
+    ordered = sorted(shown, key=lambda row: cost[row["name"]])
+    for number, row in enumerate(ordered, 1):
         colour = "#c2410c" if row["chosen"] else "#1d4ed8" if row["on_front"] else "#6b7280"
         spread = [[max(0, row["quality"] - row["low"] * teacher)], [max(0, row["high"] * teacher - row["quality"])]]
         axes.errorbar(cost[row["name"]], row["quality"], yerr=spread, fmt="*" if row["chosen"] else "o", markersize=15 if row["chosen"] else 7, color=colour, capsize=3)
-        axes.annotate(f"{row['name']}\n{row['megabytes']:.1f} MB", (cost[row["name"]], row["quality"]), textcoords="offset points", xytext=(8, -24 if place % 2 else 6), fontsize=9)
+        axes.annotate(str(number), (cost[row["name"]], row["quality"]), textcoords="offset points", xytext=(5, 6), fontsize=9, color=colour, weight="bold" if row["chosen"] else "normal")
+    # Names would lie on top of each other where variants are alike: they stand beside.
+    names = [f"{number:2}  {row['name']}  {row['megabytes']:.1f} MB{'  (chosen)' if row['chosen'] else ''}" for number, row in enumerate(ordered, 1)]
+    axes.text(1.02, 1, "\n".join(names), transform=axes.transAxes, va="top", fontsize=9, linespacing=1.5)
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds an answer, in batches of 32 (less is cheaper)")
     axes.set_ylabel(f"{metric} on validation, 95 % interval")

@@ -122,7 +122,7 @@ def test_a_student_learns_the_teachers_places_and_one_that_cannot_is_told(teache
         teach({"learning_rate": 1e30})
 
 
-def test_static_int8_needs_enough_texts_and_keeps_the_answer(teacher, tmp_path):
+def test_static_int8_needs_enough_texts_and_keeps_the_answer(teacher, tmp_path, monkeypatch):
     _, tokenizer, encoder = teacher
     student = students.ConvEncoder(encoder.get_input_embeddings().weight.detach(), 16, 2, 24).eval()
 
@@ -141,6 +141,16 @@ def test_static_int8_needs_enough_texts_and_keeps_the_answer(teacher, tmp_path):
     expected = graph.session(path, 1).run(None, given)[0]
     with pytest.raises(InputError, match="at least 8"):
         graph.static_int8(path, tmp_path / "few.onnx", [given] * 7)
+    small = tmp_path / "half.onnx"
+    small.write_bytes(path.read_bytes())
+    graph.quantise(small, "half", list)
+    assert float((graph.session(small, 1).run(None, given)[0] * expected).sum(1).min()) > 0.999
+    monkeypatch.setattr(graph, "gpu", lambda: False)
+    with pytest.raises(InputError, match="FP16 is for a GPU"):
+        graph.numbers({"half": True})
+    monkeypatch.setattr(graph, "gpu", lambda: True)
+    assert graph.numbers({"half": True}) == "half"
+    monkeypatch.undo()
     graph.quantise(path, "static", lambda: [given] * 8)
     assert float((graph.session(path, 1).run(None, given)[0] * expected).sum(1).min()) > 0.98
     assert graph.facts(path)["reads"]["input_ids"] == ["tensor(int64)", ["batch", "length"]] and graph.facts(path)["opset"] >= 17

@@ -70,7 +70,7 @@ def run(settings, data, tmp_path_factory):
 
 def test_compression_is_measured_and_the_folder_is_sealed(run):
     rows = {row["name"]: row for row in run["compress"]["variants"]}
-    assert list(rows) == ["torch", "fp32", "int8", "pruned"] and rows[run["compress"]["served"]]["chosen"] and run["compress"]["agreement"] >= 0.99
+    assert set(rows) == {"torch", "fp32", "int8", "pruned", "fp16"} and rows[run["compress"]["served"]]["chosen"] and run["compress"]["agreement"] >= 0.99
     assert rows["fp32"]["share"] == pytest.approx(1, abs=0.01) and 0 < rows["int8"]["megabytes"] < 1
     assert rows["fp32"]["per_s_32"] > 0 and rows["fp32"]["p50_ms"] <= rows["fp32"]["p95_ms"] <= rows["fp32"]["p99_ms"] and all(row["why"] for row in rows.values())
     manifest = artifact.read_manifest(run["folder"])

@@ -1,7 +1,8 @@
-"""ONNX: export, INT8 and sessions, the same for every model family."""
+"""ONNX: export, INT8, FP16 and sessions, the same for every model family."""
 
 import logging
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,15 +89,28 @@ def sensitive(source: Path, batches: list[dict[str, np.ndarray]], most: int, fol
     return [name for group in sorted(groups, key=damage.__getitem__, reverse=True)[:most] for name in groups[group]]
 
 
+def numbers(wish: dict) -> str:
+    """What a recipe's variant computes with: "dynamic" or "static" INT8, "half" (FP16), or "" for FP32.
+
+    Raises InputError for another kind, and for "half" where no GPU would run it: a CPU computes in FP32 and only converts.
+    """
+    if (kind := wish.get("int8", "")) not in ("", "dynamic", "static"):
+        raise InputError(f'int8 = "{kind}"', 'write "dynamic" or "static"')
+    if wish.get("half") and not gpu():
+        raise InputError("FP16 is for a GPU, and ONNX Runtime has none here", "run the task `compress` on a worker of the queue gpu")
+    return "half" if wish.get("half") else kind
+
+
 def quantise(path: Path, kind: str, batches: Callable[[], list[dict[str, np.ndarray]]], in_float: int = 0) -> None:
-    """Replaces the FP32 ONNX at `path` by its INT8: "dynamic", or "static" by the ranges over `batches()`; "" leaves it as it is.
+    """Replaces the FP32 ONNX at `path` by what `numbers` says: its INT8 ("static" by the ranges over `batches()`) or its FP16.
 
     in_float: how many layers static quantisation leaves as they are, those that it would hurt most.
     """
     if not kind:
         return
-    if kind not in ("dynamic", "static"):
-        raise InputError(f'int8 = "{kind}"', 'write "dynamic" or "static"')
+    if kind == "half":
+        half(path)
+        return
     source = path.with_suffix(".float.onnx")
     path.rename(source)
     if kind == "static":
@@ -105,6 +119,21 @@ def quantise(path: Path, kind: str, batches: Callable[[], list[dict[str, np.ndar
     else:
         int8(source, path)
     source.unlink()
+
+
+def half(path: Path) -> None:
+    """Makes the FP32 ONNX at `path` compute in FP16; it still reads and gives FP32."""
+    import onnx
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of numbers too small for FP16: the variant's own figures say what that does
+        onnx.save(convert_float_to_float16(onnx.load(str(path)), keep_io_types=True), str(path))
+
+
+def gpu() -> bool:
+    """Does ONNX Runtime have a GPU here? Its GPU build offers CUDA everywhere, and complains where there is no driver."""
+    return Path("/proc/driver/nvidia").exists() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def facts(path: Path) -> dict:
@@ -126,7 +155,5 @@ def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # a missing GPU is no news on a CPU machine
-    # The GPU build offers CUDA everywhere, and complains where there is no driver.
-    gpu = Path("/proc/driver/nvidia").exists() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu else ["CPUExecutionProvider"]
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu() else ["CPUExecutionProvider"]
     return onnxruntime.InferenceSession(str(path), options, providers=providers)

@@ -100,6 +100,7 @@ class Desk:
 
     def make(self, wish: dict) -> variants.Variant:
         """One of the recipe's [[compress.variants]]."""
+        numbers = graph.numbers(wish)
         place, facts = self.folder / BENCH / wish["name"], {}
         place.mkdir(parents=True, exist_ok=True)
         model = copy.deepcopy(self.model)
@@ -108,7 +109,7 @@ class Desk:
         if "distil" in wish:
             facts = self.teach(model, tokenizer, wish)
         self._export(model, tokenizer, place / "model.onnx")
-        graph.quantise(place / "model.onnx", wish.get("int8", ""), lambda: self._feeds(tokenizer), wish.get("in_float", 0))
+        graph.quantise(place / "model.onnx", numbers, lambda: self._feeds(tokenizer), wish.get("in_float", 0))
         self._models[wish["name"]] = model, tokenizer
         served = EncoderClassifier(place / "model.onnx", place / "tokenizer.json", self.categories, self.max_tokens, self.settings.threads)
         facts["peak_mb"] = variants.peak_mb("ecomrec.models.text_model:answer_once", str(place), str(self.max_tokens))

@@ -101,6 +101,7 @@ class Desk:
 
     def make(self, wish: dict) -> variants.Variant:
         """One of the recipe's [[compress.variants]]."""
+        numbers = graph.numbers(wish)
         place, encoder, facts = self.folder / BENCH / wish["name"], self.model.encoder, {}
         place.mkdir(parents=True, exist_ok=True)
         if {"heads", "channels"} & set(wish):
@@ -115,7 +116,7 @@ class Desk:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph.export(encoder, example, path, ["vectors", "days", "last"][:len(example)], ["states"], axes)
-        graph.quantise(path, wish.get("int8", ""), self._feeds)
+        graph.quantise(path, numbers, self._feeds)
         facts["peak_mb"] = variants.peak_mb("ecomrec.compression.graph:load_once", str(path))
         served = replace(serving.sequential(self.folder, {**self.config, "encoder": str(path.relative_to(self.folder))}, self.settings.threads), **self.parts)
         technique = students.describe(wish) + (", all positions" if everywhere else ", newest position only")

@@ -132,6 +132,7 @@ class Desk:
 
     def make(self, wish: dict) -> variants.Variant:
         """One of the recipe's [[compress.variants]]."""
+        numbers = graph.numbers(wish)
         place, facts = self.folder / BENCH / wish["name"], {}
         place.mkdir(parents=True, exist_ok=True)
         student = students.build(self.encoder, wish, self.folder / "tokenizer.json", place, lambda: self.transfer()[0], self._worth)
@@ -143,7 +144,7 @@ class Desk:
                               {**self.rules["compress"]["distil"], **wish["distil"]}, self.settings.seed, self.echo, wish["name"])
             facts = {"distilled_s": told["seconds"], "distilled_loss": told["loss"]}
         self._export(student, tokenizer, place / "model.onnx")
-        graph.quantise(place / "model.onnx", wish.get("int8", ""), lambda: self._feeds(tokenizer), wish.get("in_float", 0))
+        graph.quantise(place / "model.onnx", numbers, lambda: self._feeds(tokenizer), wish.get("in_float", 0))
         facts["peak_mb"] = variants.peak_mb("ecomrec.models.text_model:answer_once", str(place), str(self.most))
         return self._variant(wish["name"], students.describe(wish), TextModel(place / "model.onnx", place / "tokenizer.json", self.most, self.settings.threads),
                              [place / "model.onnx", place / "tokenizer.json"], facts)

@@ -91,4 +91,4 @@ def describe(wish: dict) -> str:
     words += [f"word table of rank {wish['width']}"] if wish.get("width") else []
     words += ["distilled"] if "distil" in wish else []
     kept = f" but for the {wish['in_float']} most sensitive layers" if wish.get("in_float") else ""
-    return ", ".join([*words, f"{wish['int8']} INT8{kept}" if wish.get("int8") else "FP32"])
+    return ", ".join([*words, f"{wish['int8']} INT8{kept}" if wish.get("int8") else "FP16" if wish.get("half") else "FP32"])

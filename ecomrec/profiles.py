@@ -1,23 +1,31 @@
-"""User profiles: set-based statements over what was bought, into the publication's own partition."""
+"""User profiles: set-based statements over what was bought, run by DuckDB (docs/decisions/0017), into the publication's own partition."""
 
 import time
 
 from ecomrec import database
+from ecomrec.duck import fill, open_duck, stream
 from ecomrec.privacy import tombstones
 from ecomrec.publication import partition, window
 from ecomrec.settings import Settings
 
+BOUGHT = {"user_id": "VARCHAR", "event_day": "DATE", "hour": "SMALLINT", "item_id": "VARCHAR", "price": "DOUBLE", "quantity": "DOUBLE"}
+ITEMS = {"item_id": "VARCHAR", "category": "VARCHAR", "brand": "VARCHAR", "price": "DOUBLE", "deleted": "BOOLEAN"}
+
 
 def build(settings: Settings, publication_id: int, day: str) -> dict:
     """Fills the profiles of a publication; a second time replaces the first. Returns users and seconds."""
-    started = time.monotonic()
-    name = partition("user_profiles", publication_id)
-    with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection:
+    started, name = time.monotonic(), partition("user_profiles", publication_id)
+    with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection, open_duck(settings) as (duck, _):
         tombstones.shield(connection)
         database.execute(connection, "publish/clear", partition=name)
-        days = window(settings, day)
-        for step in ("profiles/orders", "profiles/returns"):
-            database.execute(connection, step, days)
-        users = database.execute(connection, "profiles/fill", {**days, "publication_id": publication_id}, partition=name)
+        fill(duck, "bought", BOUGHT, connection, "profiles/bought", window(settings, day))
+        fill(duck, "items", ITEMS, connection, "profiles/items")
+        duck.execute("CREATE TABLE asked AS SELECT ?::DATE AS day, ?::BIGINT AS publication_id", [day, publication_id])
+        duck.execute(database.text("profiles/rhythm"))
+        for step in ("orders", "returns"):
+            duck.execute(f"CREATE TABLE {step} AS {database.text(f'profiles/{step}')}")
+        query = database.text("profiles/fill")
+        columns = [column for column, *_ in duck.execute(f"DESCRIBE {query}").fetchall()]
+        users = stream(duck, query, [], lambda rows: database.copy_in(connection, name, columns, rows))
         users -= tombstones.purge(connection, name)
     return {"users": users, "seconds": round(time.monotonic() - started, 2)}

@@ -11,7 +11,8 @@ from ecomrec.settings import ROOT
 from tests.shopdata import fill, purchase, rows
 
 DAY = date(2017, 6, 30)
-ITEMS = [("cheap", "Thin soup", "FOOD/SOUP", "Own", True, False), ("dear", "Thick soup", "FOOD/SOUP", "Best", True, False),
+BEST = 'Be"st, {\\Co}'  # whatever a shop calls a brand
+ITEMS = [("cheap", "Thin soup", "FOOD/SOUP", "Own", True, False), ("dear", "Thick soup", "FOOD/SOUP", BEST, True, False),
          ("bone", "Bone", "PETS/DOGS", "Rex", True, False)]
 
 
@@ -70,7 +71,7 @@ def test_prices_say_who_seeks_discounts_and_who_buys_dear(published):
 
 def test_rhythm_brands_and_leaning(published):
     assert of(published, "usual_weekday, weekday_share, usual_hour", "weekly00") == ((DAY - timedelta(days=3)).isoweekday(), 1.0, 12)
-    assert of(published, "usual_hour, top_brands, brand_shares", "payer") == (20, ["Best"], [1.0])
+    assert of(published, "usual_hour, top_brands, brand_shares", "payer") == (20, [BEST], [1.0])
     assert of(published, "top_brands, brand_shares", "dog") == (["Rex", "Own"], pytest.approx([0.8, 0.2]))
     assert of(published, "leans_to, leaning > 10", "dog") == ("PETS", True)
     assert of(published, "leans_to, leaning", "once") == (None, None)

@@ -43,16 +43,3 @@ CREATE OR REPLACE VIEW analytics.user_profiles AS
            f.usual_weekday, f.weekday_share, f.usual_hour, f.next_from, f.next_to, f.churn_risk, f.leans_to, f.leaning, c.embedding
     FROM analytics.publication p JOIN recs.user_profiles f USING (publication_id)
     LEFT JOIN recs.user_candidates c ON c.publication_id = f.publication_id AND c.user_id = f.user_id;
-
--- One number for how a user's time since the last order (idle, days) relates to their mean days between orders (NULL after one order):
--- the tens say how often they order, the units how overdue they are.
-CREATE FUNCTION recs.rhythm(days_between double precision, idle integer) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN days_between IS NULL THEN width_bucket(idle, ARRAY[3, 7, 14, 28, 56])
-                ELSE 10 * (1 + width_bucket(days_between, ARRAY[2, 4, 7, 14, 28]::double precision[]))
-                     + width_bucket(idle / days_between, ARRAY[0.5, 1, 1.5, 2, 3, 5]::double precision[]) END
-$$;
-
--- What is left of it where too few were seen with the same rhythm: after one order or several, and how overdue.
-CREATE FUNCTION recs.overdue(rhythm integer) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT CASE WHEN rhythm < 10 THEN rhythm ELSE 10 + mod(rhythm, 10) END
-$$;

@@ -1,0 +1,1 @@
+SELECT item_id, category, brand, price, deleted FROM core.items

@@ -3,7 +3,7 @@
 **Starts** when a day's `events` are loaded or a new `champion` is promoted, for that day; or by hand.
 **prepare** checks the shop's rules, opens a publication, takes its snapshot of the catalogue and cuts the users into
 shards; **related** fills what is alike, bought together and popular; **score** (one mapped task a shard) writes each
-user's lists with a reason for each item; **profiles** describes each user; **search** brings `core.items.embedding` up to
+user's lists with a reason for each item (with `ECOMREC_RESCORE_DAYS`, users about whom nothing is new keep theirs); **profiles** describes each user; **search** brings `core.items.embedding` up to
 date and fills the query tables, with the champions of `retriever` and `query_classifier`; **audit** counts what
 is wrong; **publish** makes all tables live in one transaction, holds the day's purchases against the lists of before
 (`analytics.outcomes`) and drops publications that are no longer kept. **Emits** `recommendations`.
@@ -32,8 +32,8 @@ def publish_recommendations():
         if found is None:
             raise AirflowSkipException("no champion of the family 'recommender' yet: run train_models first")
         plan = open_publication(settings(), context["run_id"], day_of(context), f"recommender/{found['version']} ({found['kind']})")
-        prepare(settings(), plan, found["uri"])
-        return {**plan, "model_uri": found["uri"]}
+        keep_from = prepare(settings(), plan, found["uri"])["keep_from"]
+        return {**plan, "model_uri": found["uri"], "keep_from": keep_from}
 
     @task
     def shards(plan: dict) -> list[dict]:

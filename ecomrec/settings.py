@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     refresh_after_catalog: bool = Field(False, description="Run refresh_catalog after every catalogue load.")
     shard_memory_mb: int = Field(250, ge=10, description="Memory (MB) that the users of one mapped task may take; cuts the users into shards. The model and its scores come on top.")
     shard_users: int = Field(0, ge=0, description="Users scored by one mapped task. 0: as many as ECOMREC_SHARD_MEMORY_MB holds.")
+    rescore_days: int = Field(0, ge=0, le=90, description="Days for which a user about whom nothing is new (no event, same model, rules and products) keeps their lists instead of "
+                                                          "getting new ones: a day then costs what its active users cost. 0: everybody's lists are made every day.")
     publications_kept: int = Field(7, ge=2, description="Publications kept for rollback, the live one included.")
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from ecomrec import database
 from ecomrec.models.serving import load
 from ecomrec.privacy import tombstones
 from ecomrec.publication import partition, window
-from ecomrec.recommend import candidates, explain, lists, policy, related, rules, write
+from ecomrec.recommend import candidates, explain, kept, lists, policy, related, rules, write
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend.histories import Shard, read
 from ecomrec.registry import fetch
@@ -37,17 +37,19 @@ class Shop:
 
 
 def prepare(settings: Settings, plan: dict, model_uri: str) -> dict:
-    """Checks the rules against the catalogue and takes the publication's snapshot of it. Returns items and new ones."""
+    """Checks the rules against the catalogue and takes the publication's snapshot of it. Returns items and new ones, and `keep_from`, the
+    publication that users about whom nothing is new keep their lists of (None: nobody does), for the plan."""
     shop_rules = rules.load(settings)
     model = load(fetch(settings, model_uri), settings.threads)
     with database.connect(settings.shop_dsn, application="ecomrec prepare") as connection:
         rules.check(connection, shop_rules)
-        database.execute(connection, "refresh/set_rules", {"publication_id": plan["publication_id"], "digest": rules.digest(settings)})
-        return catalogues.snapshot(connection, settings, model, plan["publication_id"], plan["day"])
+        digest = rules.digest(settings)
+        database.execute(connection, "refresh/set_rules", {"publication_id": plan["publication_id"], "digest": digest})
+        return {**catalogues.snapshot(connection, settings, model, plan["publication_id"], plan["day"]), "keep_from": kept.source(connection, settings, plan, shop_rules, digest)}
 
 
 def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> dict:
-    """Writes the lists of `shard` (an entry of `plan["shards"]`). Returns shard, users, seconds and users per second."""
+    """Writes the lists of `shard` (an entry of `plan["shards"]`). Returns shard, users, how many of them kept their lists, seconds and users per second."""
     started, touched = time.monotonic(), {}
     with database.connect(settings.shop_dsn, application=f"ecomrec score {shard['shard']}") as connection:
         tombstones.shield(connection)
@@ -55,14 +57,15 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
         parameters = {**window(settings, plan["day"]), **shard, "field": settings.segment_field}
         for table in TABLES:
             database.execute(connection, "recommend/clear_shard", {"shard": shard["shard"]}, partition=partition(table, plan["publication_id"]))
-        users = write_users(connection, plan, shard["shard"], shop, parameters, touched)
+        kept_users = kept.keep(connection, settings, plan, shard, shop.policy.rules)
+        users = kept_users + write_users(connection, plan, shard["shard"], shop, parameters, touched)
         for table in TABLES:
             tombstones.purge(connection, partition(table, plan["publication_id"]))
         keys = {"publication_id": plan["publication_id"], "shard": shard["shard"]}
         database.execute(connection, "recommend/clear_counts", keys)
         database.execute(connection, "recommend/count", {**keys, "rules": list(touched), "lists": list(touched.values())})
     seconds = time.monotonic() - started
-    return {"shard": shard["shard"], "users": users, "seconds": round(seconds, 2), "users_per_s": round(users / max(seconds, 1e-9), 1)}
+    return {"shard": shard["shard"], "users": users, "kept": kept_users, "seconds": round(seconds, 2), "users_per_s": round(users / max(seconds, 1e-9), 1)}
 
 
 def write_users(connection, plan: dict, number: int, shop: Shop, parameters: dict, touched: dict[str, int] | None = None, **which) -> int:

@@ -1,0 +1,1 @@
+CREATE TEMPORARY TABLE kept (user_id text) ON COMMIT DROP

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,6 +38,13 @@ def commit() -> str:
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
     changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results"], capture_output=True, text=True, check=True).stdout
     return head + ("+changes" if changed.strip() else "")
+
+
+def merged(name: str, mine: Callable[[str], bool], cases: dict) -> dict:
+    """The cases of results/<name>.json with `cases` in place of those that are `mine`: several commands may write one file."""
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
+    return {key: value for key, value in before.items() if not mine(key)} | cases
 
 
 def write(name: str, command: str, cases: dict) -> Path:

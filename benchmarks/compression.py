@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from benchmarks import RESULTS, figure, recommender_data, search, write
+from benchmarks import RESULTS, figure, merged, recommender_data, search, write
 from ecomrec import bootstrap, dataset, labels, metrics, query_classifier, recommender, retriever
 from ecomrec.compression import query_classifier as classifier_desk
 from ecomrec.compression import recommender as recommender_desk
@@ -66,12 +66,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".ecomrec/compression"))
     parser.add_argument("--peers", default="")
     asked = parser.parse_args()
-    path = RESULTS / "compression.json"
     for part in asked.parts:
         began = time.monotonic()
         found = {"classifier": classifier, "retriever": retrieval, "recommender": recommendation}[part](asked)
-        cases = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
-        cases = {key: value for key, value in cases.items() if key.split(".")[0] != part} | found
+        cases = merged("compression", lambda key: key.split(".")[0] == part, found)  # noqa: B023 - called at once
         print(write("compression", COMMAND, cases), f"{part}: {time.monotonic() - began:.0f} s", flush=True)
 
 

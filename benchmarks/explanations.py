@@ -18,7 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks import RESULTS, figure, recommender_data, write
+from benchmarks import figure, merged, recommender_data, write
 from ecomrec import dataset, recommender
 from ecomrec.compression import recommender as compression
 from ecomrec.dataset import TEST
@@ -103,10 +103,8 @@ def main() -> None:
                 "lowers_the_score": figure(sums["lower"] / max(sums["named"], 1), "of the named items"), "named": figure(sums["named"] / max(sums["listed"], 1), "of the listed items")}
         cases[f"explanations.{name}.data"] = {"users": found["users"], "seed": asked.seed, "standin_r2": round(found["r2"], 4), "split": "test"}
         print(json.dumps({key: value for key, value in cases.items() if name in key}, indent=1), flush=True)
-    path = RESULTS / "recommend.json"
-    before_ = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
     if not getattr(asked, "try"):
-        print(write("recommend", "python -m benchmarks.recommend; " + COMMAND, {key: value for key, value in before_.items() if not key.startswith("explanations.")} | cases))
+        print(write("recommend", "python -m benchmarks.recommend; " + COMMAND, merged("recommend", lambda key: key.startswith("explanations."), cases)))
 
 
 if __name__ == "__main__":

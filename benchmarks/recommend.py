@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import RESULTS, figure, write
+from benchmarks import figure, merged, write
 from ecomrec import artifact, database
 from ecomrec.settings import Settings
 
@@ -277,11 +277,11 @@ def main(users: int, items: int) -> None:
                   "refresh_scored": figure(again["scored"] / done["users"], "of the users"), "refresh_different": figure(again["different"], "lists that a full run would make otherwise")}
         print(json.dumps({name: case["value"] for name, case in cases.items()}, indent=1))
         if "BENCH_TRY" not in os.environ:
-            path = RESULTS / "recommend.json"
-            kept = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
-            kept = {name: case for name, case in kept.items() if name.split(".")[0] in ("explanations", "users_100k", "users_10k")}
-            small = {f"users_{users // 1000}k.{name}": case for name, case in cases.items()}
-            print(write("recommend", f"{COMMAND} {users} {items}", kept | (cases if users >= 1_000_000 else small)))
+            size = f"users_{users // 1000}k."  # the names without a size are those of the largest one
+            whole = merged("recommend", lambda name: name.startswith(size) or "." not in name, {f"{size}{name}": case for name, case in cases.items()})
+            largest = max((name.split(".")[0] for name in whole if name.startswith("users_")), key=lambda name: int(name[6:-1]))
+            whole |= {name.split(".", 1)[1]: case for name, case in whole.items() if name.startswith(f"{largest}.")}
+            print(write("recommend", f"{COMMAND} {users} {items}", whole))
     finally:
         postgres.stop(settings)
         if "BENCH_HOME" not in os.environ:

@@ -183,6 +183,12 @@ def test_the_most_sensitive_layer_stays_in_float(teacher, tmp_path):
     assert left and all("layer.1" in name for name in left)
 
 
+def test_peak_memory_is_the_variants_own():
+    """Not what the process that asks holds: this one has torch in it."""
+    assert 5 < variants.peak_mb("json:dumps", "1")() < 60
+    assert variants.peak_mb("json:loads", "no json")() is None
+
+
 def row(name: str, cost: float, quality: float, low: float | None = None) -> dict:
     share = quality / 0.8
     return {**dict.fromkeys(variants.FIGURES, 1.0), "name": name, "technique": "", "quality": quality, "share": share, "low": share if low is None else low, "high": share,

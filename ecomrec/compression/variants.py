@@ -59,6 +59,9 @@ def measure(made: list[Variant], units: list, weight: np.ndarray, seed: int, ech
     """
     drawn = resample({variant.name: variant.values for variant in made}, weight, seed)
     teacher = made[0].name
+    for variant in made:  # before anything is timed
+        if "peak_mb" in variant.facts:
+            variant.facts["peak_mb"] = variant.facts["peak_mb"]()
     times = {variant.name: {"single": [], **{size: [] for size in BATCHES}, "cpu": []} for variant in made}
     for variant in made if units else ():
         variant.answer(units[:max(BATCHES)])  # warm
@@ -141,14 +144,24 @@ def record(connection, family: str, model_version: str, rows: list[dict]) -> Non
         database.execute(connection, "variants/record", {"family": family, "model_version": model_version, **row})
 
 
-def peak_mb(loader: str, *arguments: str) -> float | None:
+def peak_mb(loader: str, *arguments: str) -> Callable[[], float | None]:
     """Peak resident megabytes of a fresh process that loads a variant and answers a batch: `loader` is `module:function` that
-    does so with `arguments`. None where it failed."""
+    does so with `arguments`. The process starts at once and runs beside what follows; call what is returned for the figure, None where it failed."""
     module, function = loader.split(":")
-    told = ("import resource, sys, importlib; getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(*sys.argv[3:]); "
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)")
-    done = subprocess.run([sys.executable, "-c", told, module, function, *arguments], capture_output=True, text=True, check=False, timeout=300)
-    return round(float(done.stdout.split()[-1]), 1) if done.returncode == 0 else None
+    # VmHWM and not ru_maxrss: that one is never less than what the parent held when it forked.
+    told = ("import sys, importlib; getattr(importlib.import_module(sys.argv[1]), sys.argv[2])(*sys.argv[3:]); "
+            "print(next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM')) / 1024)")
+    process = subprocess.Popen([sys.executable, "-c", told, module, function, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+    def figure() -> float | None:
+        try:
+            told, _ = process.communicate(timeout=300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return None
+        return round(float(told.split()[-1]), 1) if process.returncode == 0 else None
+
+    return figure
 
 
 def picture(rows: list[dict], title: str, metric: str, path: Path) -> Path | None:

@@ -69,7 +69,7 @@ def draw(found: dict[str, list[dict]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".ecomrec/recommender"))
+    parser.add_argument("--work", type=Path, default=Path(".ecomrec/benchmark"))
     parser.add_argument("--seed", type=int, default=43)
     asked, cases, found = parser.parse_args(), {}, {}
     for name in ("completejourney", "amazon-beauty"):

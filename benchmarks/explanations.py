@@ -89,7 +89,7 @@ def measure(data, model, users: int, seed: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path(".ecomrec/recommender"))
+    parser.add_argument("--work", type=Path, default=Path(".ecomrec/benchmark"))
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--seed", type=int, default=43)
     parser.add_argument("--try", action="store_true", help="print only")

@@ -1,8 +1,8 @@
 """Users about whom nothing is new keep their lists of the live publication: a day costs what its active users cost, not all of them.
 
 A user's lists are kept when the same model, rules and settings made them within the last ECOMREC_RESCORE_DAYS days, the user did nothing
-since, no purchase has left the window, and nothing that the lists were chosen from changed in the catalogue. What such lists miss until
-they are made again: new products, and that tastes fade with time. 0 days, the default, keeps nobody's.
+since, no purchase has left the window, no day was loaded late, and nothing that the lists were chosen from changed in the catalogue. What
+such lists miss until they are made again: new products, and that tastes fade with time. 0 days, the default, keeps nobody's.
 """
 
 from datetime import date, timedelta
@@ -22,7 +22,7 @@ def source(connection, settings: Settings, plan: dict, rules: Rules, digest: str
         before, day = date.fromisoformat(live["day"]), date.fromisoformat(plan["day"])
         same = (live["model_version"], live["rules_digest"]) == (plan["model_version"], digest)
         in_force = [rule.holds(before) for rule in rules.rules] == [rule.holds(day) for rule in rules.rules]
-        if same and in_force and before <= day and not database.query(connection, "recommend/late_days", {"publication_id": live["publication_id"], "day": before}):
+        if same and in_force and before <= day and not database.query(connection, "recommend/late_days", {"since": day - timedelta(days=settings.rescore_days), "day": before}):
             return live["publication_id"]
     return None
 

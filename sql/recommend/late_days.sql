@@ -1,4 +1,5 @@
--- Loads of days up to the live publication's that ended after it had begun: it does not know what they brought.
-SELECT day FROM ops.loads WHERE kind = 'events' AND state = 'loaded' AND day <= %(day)s
-  AND finished_at >= (SELECT started_at FROM ops.publications WHERE publication_id = %(publication_id)s)
+-- Days that were loaded again after lists that may be kept were made: those lists do not know what came late.
+SELECT l.day FROM ops.loads l
+JOIN ops.publications p ON p.state IN ('live', 'superseded') AND p.day > %(since)s AND p.day <= %(day)s AND l.day <= p.day AND l.finished_at >= p.started_at
+WHERE l.kind = 'events' AND l.state = 'loaded'
 LIMIT 1

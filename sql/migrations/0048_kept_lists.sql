@@ -1,0 +1,1 @@
+COMMENT ON VIEW analytics.rule_effects IS 'How many users'' home lists each rule of the live publication touched; a rule with 0 did nothing. Lists that users kept (ECOMREC_RESCORE_DAYS) are not counted again';

@@ -21,8 +21,8 @@ from ecomrec.errors import EcomrecError
 Echo = Callable[[str], None]
 TEACHER = "torch"  # the trained model in PyTorch: what the others are compared with; it is never served
 UNCOMPRESSED = "fp32"  # its export, which serves when nothing cheaper is good enough
-ROUNDS, SINGLES, BATCHES = 3, 40, (32, 256)
-SECONDS = 0.25  # that one batch size of one variant is timed for in a round, at least once
+ROUNDS, SINGLES, BATCHES = 3, 30, (32, 256)
+SECONDS = 0.2  # that one batch size of one variant is timed for in a round, at least once
 SAVES = 0.9  # a variant must cost less than this share of another to be the cheaper one
 FIGURES = ("quality", "share", "low", "high", "p50_ms", "p95_ms", "p99_ms", "per_s_32", "per_s_256", "cpu_s_per_1000", "megabytes", "peak_mb")
 

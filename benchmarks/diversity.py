@@ -2,9 +2,8 @@
 
     python -m benchmarks.diversity [--work FOLDER] [--seed 43]
 
-The default recipe's recommender on the test part of completejourney (next 7 days) and Amazon Beauty (leave one out); lists of ten, re-ranked
-from the best forty by the code that publishes (`recommend.lists.select`). Strengths are the values of `diversity` and `calibration`
-in a shop's rules. Models are those of `python -m benchmarks.recommender … --work FOLDER`. Replaces the cases diversity.* of results/recommend.json.
+The default recipe's recommender on the test part of completejourney (next 7 days); lists of ten, re-ranked from the
+best forty by the code that publishes (`recommend.lists.select`). Strengths are the values of `diversity` and `calibration` in a shop's rules. Models are those of `python -m benchmarks.recommender … --work FOLDER`. Replaces the cases diversity.* of results/recommend.json.
 """
 
 import argparse
@@ -72,7 +71,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".ecomrec/benchmark"))
     parser.add_argument("--seed", type=int, default=43)
     asked, cases, found = parser.parse_args(), {}, {}
-    for name in ("completejourney", "amazon-beauty"):
+    for name in ("completejourney",):  # the Amazon sets have one category
         found[name] = curve(*trained(asked.work, name, asked.seed))
         for row in found[name]:
             cases[f"diversity.{name}.{row['what']}_{row['strength']:g}"] = {

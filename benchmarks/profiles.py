@@ -57,7 +57,8 @@ def built(settings: Settings, day: date) -> tuple[list[dict], float]:
 
 def ahead(found: list[dict], orders: dict[str, np.ndarray], day: date) -> dict:
     """How the profiles of `day` came true."""
-    number = day.toordinal()
+    number, whole = day.toordinal(), len(found)
+    found = [row for row in found if row["churn_risk"] is not None]
     following = [orders[row["user_id"]] for row in found]
     wait = np.array([next((one - number for one in days[np.searchsorted(days, number + 1):][:1]), 10**6) for days in following])
     low = np.array([(row["next_from"] - day).days if row["next_from"] else AHEAD + 1 for row in found])
@@ -65,7 +66,7 @@ def ahead(found: list[dict], orders: dict[str, np.ndarray], day: date) -> dict:
     narrow, gone, risk = high <= AHEAD, wait > AHEAD, np.array([row["churn_risk"] for row in found])
     everybody = np.quantile(wait[wait <= AHEAD], (0.1, 0.9))
     idle = np.array([row["days_since_last"] for row in found])
-    return {"users": len(found), "with_window": narrow.mean(), "covered": ((wait >= low) & (wait <= high))[narrow].mean(), "covered_all": ((wait >= low) & (wait <= high)).mean(),
+    return {"users": whole, "told": len(found) / whole, "with_window": narrow.mean(), "covered": ((wait >= low) & (wait <= high))[narrow].mean(), "covered_all": ((wait >= low) & (wait <= high)).mean(),
             "width": (high - low + 1)[narrow].mean(), "width_everybody": everybody[1] - everybody[0] + 1, "gone": gone.mean(),
             "brier": ((risk - gone) ** 2).mean(), "brier_base": (gone.mean() * (1 - gone.mean())), "auc": auc(risk, gone), "auc_idle": auc(idle, gone)}
 
@@ -103,7 +104,7 @@ def main() -> None:
         for day in DAYS:
             found, seconds = built(settings, day)
             seen = ahead(found, orders, day)
-            units = {"with_window": "of the users have one within 28 days", "covered": "of those windows held the next order, 0.8 meant", "covered_all": "of all windows, open ones too",
+            units = {"told": "of the users have a risk; the others' rhythm was seen too rarely", "with_window": "of the users have one within 28 days", "covered": "of those windows held the next order, 0.8 meant", "covered_all": "of all windows, open ones too",
                      "width": "days, mean", "width_everybody": "days, one window for all who ordered", "gone": "of the users ordered nothing for 28 days", "brier": "Brier score of churn_risk",
                      "brier_base": "of the base rate", "auc": "of churn_risk", "auc_idle": "of days_since_last"}
             cases[f"{day}"] = {"users": seen.pop("users"), "build_s": figure(seconds, "s"), **{name: figure(float(value), units[name]) for name, value in seen.items()}}

@@ -3,7 +3,9 @@
     python -m benchmarks.diversity [--work FOLDER] [--seed 43]
 
 The default recipe's recommender on the test part of completejourney (next 7 days); lists of ten, re-ranked from the
-best forty by the code that publishes (`recommend.lists.select`). Strengths are the values of `diversity` and `calibration` in a shop's rules. Models are those of `python -m benchmarks.recommender … --work FOLDER`. Replaces the cases diversity.* of results/recommend.json.
+best forty by the code that publishes (`recommend.lists.select`). Strengths are the values of `diversity` and `calibration` in a shop's rules.
+
+Models are those of `python -m benchmarks.recommender … --work FOLDER`. Replaces the cases diversity.* of results/recommend.json.
 """
 
 import argparse
@@ -45,22 +47,21 @@ def curve(data, model) -> list[dict]:
     return rows
 
 
-def draw(found: dict[str, list[dict]], path: Path) -> None:
+def draw(rows: list[dict], title: str, path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure_, axes = pyplot.subplots(1, len(found), figsize=(6 * len(found), 4.5), dpi=110)
-    for place, (name, rows) in zip(np.atleast_1d(axes), found.items(), strict=True):
-        for what, colour in (("diversity", "#1d4ed8"), ("calibration", "#c2410c")):
-            part = [row for row in rows if row["what"] == what or not row["strength"]]
-            place.plot([row["categories"] for row in part], [row["ndcg10"] for row in part], marker="o", color=colour, label=what)
-            for row in part:
-                place.annotate(f"{row['strength']:g}", (row["categories"], row["ndcg10"]), textcoords="offset points", xytext=(4, 5), fontsize=8, color=colour)
-        place.set(title=name, xlabel="different categories in a list of ten", ylabel="NDCG@10, test")
-        place.grid(alpha=0.25)
-        place.legend()
+    figure_, axes = pyplot.subplots(figsize=(6, 4.5), dpi=110)
+    for what, colour in (("diversity", "#1d4ed8"), ("calibration", "#c2410c")):
+        part = [row for row in rows if row["what"] == what or not row["strength"]]
+        axes.plot([row["categories"] for row in part], [row["ndcg10"] for row in part], marker="o", color=colour, label=what)
+        for row in part:
+            axes.annotate(f"{row['strength']:g}", (row["categories"], row["ndcg10"]), textcoords="offset points", xytext=(4, 5), fontsize=8, color=colour)
+    axes.set(title=title, xlabel="different categories in a list of ten", ylabel="NDCG@10, test")
+    axes.grid(alpha=0.25)
+    axes.legend()
     figure_.tight_layout()
     figure_.savefig(path)
     pyplot.close(figure_)
@@ -70,16 +71,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=Path(".ecomrec/benchmark"))
     parser.add_argument("--seed", type=int, default=43)
-    asked, cases, found = parser.parse_args(), {}, {}
-    for name in ("completejourney",):  # the Amazon sets have one category
-        found[name] = curve(*trained(asked.work, name, asked.seed))
-        for row in found[name]:
-            cases[f"diversity.{name}.{row['what']}_{row['strength']:g}"] = {
-                "ndcg10": figure(row["ndcg10"], "NDCG@10, test"), "share": figure(row["ndcg10"] / found[name][0]["ndcg10"], "of the plain lists' NDCG@10"),
-                "coverage": figure(row["coverage"], "of the products on some list"), "categories": figure(row["categories"], "different ones in a list of ten"),
-                "unlike_texts": figure(row["unlike_texts"], "1 - mean cosine within a list")}
-        print(json.dumps(found[name], indent=1), flush=True)
-    draw(found, RESULTS / "recommend_diversity.png")
+    asked, name = parser.parse_args(), "completejourney"  # the Amazon sets have one category
+    rows = curve(*trained(asked.work, name, asked.seed))
+    cases = {f"diversity.{name}.{row['what']}_{row['strength']:g}": {
+        "ndcg10": figure(row["ndcg10"], "NDCG@10, test"), "share": figure(row["ndcg10"] / rows[0]["ndcg10"], "of the plain lists' NDCG@10"),
+        "coverage": figure(row["coverage"], "of the products on some list"), "categories": figure(row["categories"], "different ones in a list of ten"),
+        "unlike_texts": figure(row["unlike_texts"], "1 - mean cosine within a list")} for row in rows}
+    print(json.dumps(rows, indent=1), flush=True)
+    draw(rows, name, RESULTS / "recommend_diversity.png")
     print(write("recommend", "python -m benchmarks.recommend; " + COMMAND, merged("recommend", lambda key: key.startswith("diversity."), cases)))
 
 

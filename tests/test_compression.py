@@ -33,6 +33,21 @@ def inputs(tokenizer, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.from_numpy(part) for part in pad(tokenizer(texts)["input_ids"]))
 
 
+def export(encoder, tokenizer, texts: list[str], path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Writes the pooled `encoder` as ONNX; returns the example that it was traced with."""
+    class Whole(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, input_ids, attention_mask):
+            return pooled(self.encoder, input_ids, attention_mask)
+
+    axes, example = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}, inputs(tokenizer, texts)
+    graph.export(Whole(), example, path, ["input_ids", "attention_mask"], ["vector"], axes)
+    return example
+
+
 def worth(tokenizer, encoder) -> prune.Importance:
     texts = [f"{one} {two}" for one in WORDS for two in WORDS]
     return prune.importance(encoder, [texts[:32], texts[32:]], lambda batch: (pooled(encoder, *inputs(tokenizer, batch)) ** 3).sum())
@@ -126,17 +141,7 @@ def test_static_int8_needs_enough_texts_and_keeps_the_answer(teacher, tmp_path, 
     _, tokenizer, encoder = teacher
     student = students.ConvEncoder(encoder.get_input_embeddings().weight.detach(), 16, 2, 24).eval()
 
-    class Whole(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.student = student
-
-        def forward(self, input_ids, attention_mask):
-            return pooled(self.student, input_ids, attention_mask)
-
-    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
-    example, path = inputs(tokenizer, ["oat milk", "tea"]), tmp_path / "model.onnx"
-    graph.export(Whole(), example, path, ["input_ids", "attention_mask"], ["vector"], axes)
+    example = export(student, tokenizer, ["oat milk", "tea"], path := tmp_path / "model.onnx")
     given = {"input_ids": example[0].numpy(), "attention_mask": example[1].numpy()}
     expected = graph.session(path, 1).run(None, given)[0]
     with pytest.raises(InputError, match="at least 8"):
@@ -167,17 +172,7 @@ def test_the_most_sensitive_layer_stays_in_float(teacher, tmp_path):
     with torch.no_grad():
         encoder.encoder.layer[1].intermediate.dense.weight[:2] *= 1000
 
-    class Whole(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.encoder = encoder
-
-        def forward(self, input_ids, attention_mask):
-            return pooled(self.encoder, input_ids, attention_mask)
-
-    axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
-    example = inputs(tokenizer, ["oat milk", "rye bread"])
-    graph.export(Whole(), example, tmp_path / "model.onnx", ["input_ids", "attention_mask"], ["vector"], axes)
+    export(encoder, tokenizer, ["oat milk", "rye bread"], tmp_path / "model.onnx")
     batches = [{"input_ids": one.numpy(), "attention_mask": two.numpy()} for one, two in (inputs(tokenizer, [word, f"{word} tea"]) for word in WORDS)]
     left = graph.sensitive(tmp_path / "model.onnx", batches, 1, tmp_path)
     assert left and all("layer.1" in name for name in left)

@@ -91,7 +91,7 @@ class Sequential(Ranked):
         if self.stand_in is None:
             return None
         taken = baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets, self.by_event)
-        owner, lost = standin.losses(self.stand_in, self.table, taken)
+        owner, lost, averages = standin.losses(self.stand_in, self.table, taken)
         # Rows of the same item, in several baskets, add up.
         inside, width = owned >= 0, len(self.item_ids)
         keys = np.where(inside, np.arange(len(owned))[:, None] * width + owned, -1).ravel()
@@ -102,7 +102,7 @@ class Sequential(Ranked):
         table = self.table[np.maximum(items, 0)]
         adds = np.matmul(table, each.reshape(*owned.shape, -1).transpose(0, 2, 1))
         if self.blend:
-            vectors = standin.averages(self.table, taken).reshape(len(owned), -1) @ self.stand_in.weights + self.stand_in.start
+            vectors = averages.reshape(len(owned), -1) @ self.stand_in.weights + self.stand_in.start
             share = self.linear.shares(given, owned, day)
             factor = self.blend * self._moments(vectors)[1] / np.maximum(np.sqrt((share ** 2).sum(axis=1)) * self._linear_spread, 1e-12)
             adds = np.float32(1 - self.blend) * adds + factor.astype(np.float32)[:, None, None] * self.linear.contributions(given, owned, items, day)

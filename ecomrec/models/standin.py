@@ -10,11 +10,11 @@ basket has a closed form, also where the basket vanishes with it and the older o
 How faithful it is to the model is measured: benchmarks/explanations.py.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import sparse
 
 from ecomrec.models import Histories
 from ecomrec.models.sequential import Baskets, baskets, means
@@ -78,45 +78,48 @@ def cut(given: Histories, users: np.ndarray, random: np.random.Generator) -> His
 
 def averages(table: np.ndarray, given: Baskets) -> np.ndarray:
     """f, float32 [U, J, d]; zeros for a user without baskets."""
-    positions, found = means(table, given.items.astype(np.int64), given.offsets), np.zeros((len(given.users) - 1, len(SPEEDS), table.shape[1]), dtype=np.float32)
-    for place, weights in enumerate(_weights(given).T):
-        total = np.add.reduceat(np.append(weights, 0), given.users[:-1]) * (np.diff(given.users) > 0)
-        matrix = sparse.csr_matrix((weights, np.arange(len(weights)), given.users), shape=(len(found), len(weights)))
-        found[:, place] = (matrix @ positions) / np.maximum(total, 1e-30)[:, None]
-    return found
+    return np.concatenate([_sums(table, part)[-1] for part in _parts(given)])
 
 
-def losses(fitted: StandIn, table: np.ndarray, given: Baskets) -> tuple[np.ndarray, np.ndarray]:
-    """Per row of `given.items`: its user, int64 [N], and what the user's vector loses when the item leaves that basket, float32 [N, d]."""
-    per_user, found, first = np.diff(given.users), [], 0
-    while first < len(per_user):  # whole users, as many as fit in the cache
+def losses(fitted: StandIn, table: np.ndarray, given: Baskets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per row of `given.items`: its user, int64 [N], and what the user's vector loses when the item leaves that basket, float32 [N, d]; and
+    the `averages`, which that needs anyway."""
+    found = [_losses(fitted, table, part) for part in _parts(given)]
+    per_user = np.diff(given.users)
+    owner = np.repeat(np.repeat(np.arange(len(per_user)), per_user), np.diff(given.offsets))
+    return owner, *(np.concatenate(part) for part in zip(*found, strict=True))
+
+
+def _parts(given: Baskets) -> Iterator[Baskets]:
+    """`given` in parts of whole users, as many as fit in the cache."""
+    first = 0
+    while first < len(given.users) - 1:
         last = max(first + 1, int(np.searchsorted(given.users, given.users[first] + POSITIONS, side="right")) - 1)
         low, high = given.users[first], given.users[last]
         rows = slice(int(given.offsets[low]), int(given.offsets[high]))
-        part = Baskets(given.users[first:last + 1] - low, given.days[low:high], given.offsets[low:high + 1] - given.offsets[low], given.items[rows], given.weights[rows])
-        found.append(_losses(fitted, table, part))
+        yield Baskets(given.users[first:last + 1] - low, given.days[low:high], given.offsets[low:high + 1] - given.offsets[low], given.items[rows], given.weights[rows])
         first = last
-    owner = np.repeat(np.repeat(np.arange(len(per_user)), per_user), np.diff(given.offsets))
-    return owner, np.concatenate(found) if found else np.zeros((0, table.shape[1]), dtype=np.float32)
 
 
-def _weights(given: Baskets) -> np.ndarray:
-    """s_j^back, float32 [B, J]."""
-    back = np.repeat(given.users[1:], np.diff(given.users)) - 1 - np.arange(len(given.days))
-    return np.float32(SPEEDS)[None, :] ** back[:, None].astype(np.float32)
-
-
-def _losses(fitted: StandIn, table: np.ndarray, given: Baskets) -> np.ndarray:
-    sizes, per_user = np.diff(given.offsets), np.diff(given.users)
-    if not len(given.items):
-        return np.zeros((0, table.shape[1]), dtype=np.float32)
-    owner, positions = np.repeat(np.arange(len(per_user)), per_user), means(table, given.items.astype(np.int64), given.offsets)
-    weights = _weights(given)
+def _sums(table: np.ndarray, given: Baskets) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Per basket its vector [B, d], its weights s_j^back [B, J] and their product [B, J, d]; per user the sums of the weights [U, J] and of the
+    products [U, J, d], and f [U, J, d]; all float32."""
+    per_user, positions = np.diff(given.users), means(table, given.items.astype(np.int64), given.offsets)
+    back = np.repeat(given.users[1:], per_user) - 1 - np.arange(len(given.days))
+    weights = np.float32(SPEEDS)[None, :] ** back[:, None].astype(np.float32)
     weighted = weights[:, :, None] * positions[:, None, :]
-    there = per_user > 0
-    total, whole = np.zeros((len(per_user), len(SPEEDS)), dtype=np.float32), np.zeros((len(per_user), len(SPEEDS), table.shape[1]), dtype=np.float32)
-    total[there], whole[there] = np.add.reduceat(weights, given.users[:-1][there]), np.add.reduceat(weighted, given.users[:-1][there])
-    average = whole / np.maximum(total, 1e-30)[:, :, None]
+    total, whole = (np.zeros((len(per_user), *part.shape[1:]), dtype=np.float32) for part in (weights, weighted))
+    if (there := per_user > 0).any():
+        opens = given.users[:-1][there]
+        total[there], whole[there] = np.add.reduceat(weights, opens), np.add.reduceat(weighted, opens)
+    return positions, weights, weighted, total, whole, whole / np.maximum(total, 1e-30)[:, :, None]
+
+
+def _losses(fitted: StandIn, table: np.ndarray, given: Baskets) -> tuple[np.ndarray, np.ndarray]:
+    """The losses [N, d] and the averages of one part."""
+    sizes, per_user = np.diff(given.offsets), np.diff(given.users)
+    positions, weights, weighted, total, whole, average = _sums(table, given)
+    owner = np.repeat(np.arange(len(per_user)), per_user)
     # An item that shares its basket moves the basket's mean.
     basket = np.repeat(np.arange(len(sizes)), sizes)
     shared = sizes[basket] > 1
@@ -132,7 +135,7 @@ def _losses(fitted: StandIn, table: np.ndarray, given: Baskets) -> np.ndarray:
         left_total = total[user] - weights[alone] + older_total * up
         left = (whole[user] - weighted[alone] + older * up[:, None]) / np.maximum(left_total, 1e-6)[:, :, None]
         result[~shared] = average[user] - np.where((per_user[user] > 1)[:, None, None], left, 0)
-    return result.reshape(len(basket), -1) @ fitted.weights
+    return result.reshape(len(basket), -1) @ fitted.weights, average
 
 
 def _older(values: np.ndarray, at: np.ndarray, opens: np.ndarray) -> np.ndarray:

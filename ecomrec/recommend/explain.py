@@ -48,7 +48,7 @@ def strongest(model, items: np.ndarray, people: Shard, day: int, catalogue: Cata
     sizes = np.where(asked.any(axis=1), np.diff(people.owned.offsets), 0)
     order = np.argsort(sizes, kind="stable")
     order, start, known = order[sizes[order] > 0], 0, people.known(catalogue.known)
-    weight = DIM / 8
+    weight = max(DIM, 0 if catalogue.vectors is None else catalogue.vectors.shape[1]) / 8
     while start < len(order):  # users with histories of like length share a padded block
         stop = min(len(order), start + max(1, int(CELLS / weight / items.shape[1] / sizes[order[min(start + 50, len(order) - 1)]])))
         while stop > start + 1 and (stop - start) * sizes[order[stop - 1]] * items.shape[1] * weight > 2 * CELLS:

@@ -39,7 +39,11 @@ def keep(connection, settings: Settings, plan: dict, shard: dict, rules: Rules) 
     names = {"live_items": partition("served_items", source_id), "items": partition("served_items", mine),
              "candidates": partition("user_candidates", source_id), "lists": partition("user_recommendations", source_id)}
     database.execute(connection, "recommend/keep", {**days, **shard, "since": days["day"] - timedelta(days=settings.rescore_days), "history": settings.history_days, "priced": priced}, **names)
-    for name, table in TABLES:
-        database.execute(connection, name, {"publication_id": mine, "shard": shard["shard"]},
-                         fresh=partition(table, mine), live=partition(table, source_id))
+    copy(connection, source_id, mine, shard["shard"])
     return database.query(connection, "recommend/kept")[0]["users"]
+
+
+def copy(connection, live: int, fresh: int, shard: int) -> int:
+    """Copies the rows of the users in the table `kept` from one publication into shard `shard` of another; returns how many."""
+    return sum(database.execute(connection, name, {"publication_id": fresh, "shard": shard}, fresh=partition(table, fresh), live=partition(table, live))
+               for name, table in TABLES)

@@ -15,7 +15,7 @@ from ecomrec.models.serving import load
 from ecomrec.privacy import tombstones
 from ecomrec.publication import audit, go_live, open_publication, partition, prune, window
 from ecomrec.recommend import catalogue as catalogues
-from ecomrec.recommend import rules
+from ecomrec.recommend import kept, rules
 from ecomrec.recommend.shard import TABLES, open_shop, score_shard, write_users
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
@@ -67,9 +67,8 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
             database.execute(connection, "recommend/clear_shard", keys, partition=fresh[table])
         touched = [row["user_id"] for row in database.query(connection, "refresh/touched_users", {**keys, "numbers": made["numbers"], "items": made["gone"]},
                                                             candidates=live["user_candidates"], lists=live["user_recommendations"])]
-        copied = 0
-        for name, table in (("refresh/copy_lists", "user_recommendations"), ("refresh/copy_candidates", "user_candidates")):
-            copied += database.execute(connection, name, {**keys, "users": touched}, fresh=fresh[table], live=live[table])
+        database.execute(connection, "refresh/keep_untouched", {**keys, "users": touched}, candidates=live["user_candidates"])
+        copied = kept.copy(connection, made["live"], made["publication_id"], shard["shard"])
         database.execute(connection, "recommend/clear_counts", keys)
         database.execute(connection, "refresh/copy_counts", keys)
         if touched:

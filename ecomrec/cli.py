@@ -43,9 +43,9 @@ def up(detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when 
         if detach or not stack["started"]:
             typer.echo("`ecomrec down` stops it.")
             return
-        typer.echo("Press Ctrl-C to stop everything.")
         for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background job starts with SIGINT ignored
             signal.signal(number, signal.default_int_handler)
+        typer.echo("Press Ctrl-C to stop everything.")  # from here on it does
         while supervisor.running(effective):
             time.sleep(1)
         raise EcomrecError(f"the stack has stopped: {supervisor.read_state(effective).get('error')}", "run the same command again")

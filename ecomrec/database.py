@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO, Literal, TextIO
 
 import psycopg2
 from psycopg2 import sql as pg
@@ -76,13 +76,13 @@ def _compose(name: str, identifiers: dict[str, str]) -> pg.Composable:
     return pg.SQL(text(name)).format(**{key: identifier(value) for key, value in identifiers.items()})
 
 
-def copy_in(connection, table: str, columns: Iterable[str], stream: BinaryIO | TextIO, *, freeze: bool = False) -> int:
-    """COPY `stream` (CSV, no header, empty unquoted = NULL) into `table`; returns the rows written.
+def copy_in(connection, table: str, columns: Iterable[str], stream: BinaryIO | TextIO, *, freeze: bool = False, format: Literal["csv", "binary"] = "csv") -> int:
+    """COPY `stream` (CSV without header, where empty and unquoted is NULL, or Postgres' binary format) into `table`; returns the rows written.
 
     `freeze`: the rows need no vacuum ever; for a table that the same transaction has made.
     """
-    statement = pg.SQL("COPY {} ({}) FROM STDIN (FORMAT csv{})").format(
-        identifier(table), pg.SQL(", ").join(map(pg.Identifier, columns)), pg.SQL(", FREEZE" if freeze else ""))
+    statement = pg.SQL("COPY {} ({}) FROM STDIN (FORMAT {}{})").format(
+        identifier(table), pg.SQL(", ").join(map(pg.Identifier, columns)), pg.SQL(format), pg.SQL(", FREEZE" if freeze else ""))
     with connection.cursor() as cursor:
         cursor.copy_expert(statement, stream, 1 << 18)
         return cursor.rowcount

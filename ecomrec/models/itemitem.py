@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from ecomrec.models import Histories, Ranked, Recency, decayed_counts
+from ecomrec.models import Histories, Ranked, Recency, decayed_counts, kernels
 
 BLOCK = 1 << 25  # weights that are worked on at a time: 128 MB
-TOGETHER = 16    # users whose rows of weights are laid out at once
 
 
 @dataclass(frozen=True)
@@ -27,51 +26,34 @@ class ItemItem(Ranked):
         return scores.toarray() if sparse.issparse(scores) else scores
 
     def rows(self, given: Histories, day: int) -> np.ndarray | sparse.csr_matrix:
-        """The scores, float32 [U, I], as sparse as the weights are; each user's past counts 1 in all, so that scores of short and long
-        histories are alike in size."""
+        """The scores, float32 [U, I], as sparse as the weights are."""
+        return self.past(given, day) @ self.weights
+
+    def past(self, given: Histories, day: int) -> sparse.csr_matrix:
+        """What part each item has in the user's decayed history, float32 [U, I]: 1 in all, so that scores of short and long histories are
+        alike in size."""
         rows = decayed_counts(given, day, self.recency, len(self.item_ids))
         total = np.repeat(np.asarray(rows.sum(axis=1)).ravel(), np.diff(rows.indptr))
         rows.data /= np.maximum(total, np.float32(1e-30))
-        return rows @ self.weights
+        return rows
 
     def shares(self, given: Histories, owned: np.ndarray, day: int) -> np.ndarray:
         """What part each of the items `owned` [U, n] (-1: none) has in the user's row, float32 [U, n]."""
-        rows = decayed_counts(given, day, self.recency, len(self.item_ids))
-        found = np.asarray(rows[np.repeat(np.arange(len(owned)), owned.shape[1]), np.maximum(owned, 0).ravel()]).reshape(owned.shape)
-        return (np.where(owned >= 0, found, 0) / np.maximum(np.asarray(rows.sum(axis=1)), 1e-30)).astype(np.float32)
+        found = np.asarray(self.past(given, day)[np.repeat(np.arange(len(owned)), owned.shape[1]), np.maximum(owned, 0).ravel()]).reshape(owned.shape)
+        return np.where(owned >= 0, found, 0).astype(np.float32)
 
     def contributions(self, given: Histories, owned: np.ndarray, items: np.ndarray, day: int) -> np.ndarray:
         """See `Ranked.contributions`. Exact: without an item of share p and weight w the score l becomes (l - p w) / (1 - p)."""
-        share, weights = self.shares(given, owned, day), self._between(owned, items).transpose(0, 2, 1)
+        return self.lost(owned, self.shares(given, owned, day), items)
+
+    def lost(self, owned: np.ndarray, share: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """`contributions` of users of whom the `shares` of `owned` are known."""
+        if sparse.issparse(self.weights):
+            return kernels.lost_without(owned, share, items, self.weights.indptr, self.weights.indices, self.weights.data, len(self.item_ids))
+        weights = np.where((owned >= 0)[:, None, :] & (items >= 0)[:, :, None], self.weights[np.maximum(owned, 0)[:, None, :], np.maximum(items, 0)[:, :, None]], np.float32(0))
         score = (weights * share[:, None, :]).sum(axis=2, keepdims=True)
         lost = np.where(share[:, None, :] < 1, share[:, None, :] * (weights - score) / np.maximum(1 - share, 1e-6)[:, None, :], score)
         return np.where((items >= 0)[:, :, None] & (owned >= 0)[:, None, :], lost, np.float32(0))
-
-    def _between(self, owned: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Weights from each of `owned` [U, n] to each of `items` [U, k], float32 [U, n, k]; 0 where either is -1.
-
-        Sparse weights are not searched for each pair: the rows of some users are laid out whole, and a table says which of their columns are asked for.
-        """
-        if not sparse.issparse(self.weights):
-            found = self.weights[np.maximum(owned, 0)[:, :, None], np.maximum(items, 0)[:, None, :]]
-            return np.where((owned >= 0)[:, :, None] & (items >= 0)[:, None, :], found, np.float32(0))
-        size, (users, width) = len(self.item_ids), owned.shape
-        found = np.zeros((users, width, items.shape[1]), dtype=np.float32)
-        places = np.full(TOGETHER * size, -1, dtype=np.int16)
-        for first in range(0, users, TOGETHER):
-            user, at = np.nonzero(owned[first:first + TOGETHER] >= 0)
-            rows, (asking, place) = owned[first + user, at], np.nonzero(items[first:first + TOGETHER] >= 0)
-            cells = asking * size + items[first + asking, place]
-            places[cells] = place
-            starts, sizes = self.weights.indptr[rows].astype(np.int64), np.diff(self.weights.indptr)[rows]
-            ends = np.cumsum(sizes)
-            entries = np.repeat(starts - ends + sizes, sizes) + np.arange(ends[-1] if len(ends) else 0)
-            column = places[np.repeat(user * size, sizes) + self.weights.indices[entries]]
-            hit = np.flatnonzero(column >= 0)
-            row = np.searchsorted(ends, hit, side="right")
-            found[first + user[row], at[row], column[hit]] = self.weights.data[entries[hit]]
-            places[cells] = -1
-        return found
 
 
 def prune(weights: np.ndarray, keep: int) -> sparse.csr_matrix:

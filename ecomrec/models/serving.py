@@ -16,7 +16,7 @@ from scipy import sparse
 from ecomrec import artifact
 from ecomrec.compression import graph
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, popularity, standin
+from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, kernels, popularity, standin
 from ecomrec.models.sequential import baskets, user_vectors
 
 
@@ -51,29 +51,33 @@ class Sequential(Ranked):
 
     def score(self, given: Histories, day: int, vectors: np.ndarray | None = None) -> np.ndarray:
         """Float32 [U, I]; `vectors`: those of these histories, if the caller has them."""
-        return self.combine(self.vectors(given) if vectors is None else vectors, self.linear.rows(given, day) if self.blend else None,
+        linear = None
+        if self.blend:
+            linear = (self.linear.past(given, day), self.linear.weights) if sparse.issparse(self.linear.weights) else self.linear.rows(given, day)
+        return self.combine(self.vectors(given) if vectors is None else vectors, linear,
                             decayed_counts(given, day, self.half_life, len(self.item_ids)) if self.repeat else None)
 
-    def combine(self, vectors: np.ndarray, linear: np.ndarray | sparse.csr_matrix | None, counts: sparse.csr_matrix | None) -> np.ndarray:
+    def combine(self, vectors: np.ndarray, linear: np.ndarray | sparse.csr_matrix | tuple[sparse.csr_matrix, sparse.csr_matrix] | None,
+                counts: sparse.csr_matrix | None) -> np.ndarray:
         """The score from its parts, float32 [U, I]: the transformer and the item-item model, brought to the transformer's spread over
-        the items of each user, then the repeat component for what was bought (`counts` [U, I]) and the trend for all.
+        the items of each user, then the repeat component for what was bought (`counts` [U, I]) and the trend for all. `linear`: the item-item
+        model's scores [U, I], or a sparse pair whose product they are, which is then never made.
 
         With t the transformer's score, l the item-item model's, m and s their means and spreads over the items of the user:
         (1 - blend) (t - m_t) + blend s_t / s_l (l - m_l) + m_t. The moments of t follow from those of the table, so one matrix
         product and one pass over l do it.
         """
-        keep, shift, factor = np.ones(len(vectors)), np.zeros(len(vectors)), None
+        keep, shift, amount = np.ones(len(vectors)), np.zeros(len(vectors)), None
         if self.blend:
             mean, spread = self._moments(vectors)
-            linear_mean, linear_spread = _moments(linear)
-            factor = self.blend * spread / np.maximum(linear_spread, 1e-12)
-            keep, shift = keep - self.blend, self.blend * mean - factor * linear_mean
+            keep, shift, amount = keep - self.blend, self.blend * mean, self.blend * spread
         scores = np.column_stack((keep[:, None] * vectors, keep, shift, np.ones(len(vectors)))).astype(np.float32) @ self._wide
-        if self.blend and sparse.issparse(linear):
-            scaled = linear.data * np.repeat(factor.astype(np.float32), np.diff(linear.indptr))
-            scores = scores + sparse.csr_array((scaled, linear.indices, linear.indptr), shape=linear.shape)
+        if self.blend and isinstance(linear, np.ndarray):
+            linear_mean, linear_spread = _moments(linear)
+            scores += (amount / np.maximum(linear_spread, 1e-12)).astype(np.float32)[:, None] * (linear - linear_mean.astype(np.float32)[:, None])
         elif self.blend:
-            scores += linear * factor.astype(np.float32)[:, None]
+            rows, weights = linear if isinstance(linear, tuple) else (linear, sparse.identity(linear.shape[1], dtype=np.float32, format="csr"))
+            kernels.add_spread(scores, rows.indptr, rows.indices, rows.data, weights.indptr, weights.indices, weights.data, amount)
         if self.repeat:
             rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
             habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + np.float32(self.readiness) * self.again[items]
@@ -91,22 +95,13 @@ class Sequential(Ranked):
         if self.stand_in is None:
             return None
         taken = baskets(given.offsets, given.items, given.days, given.weights, self.max_baskets, self.by_event)
-        owner, lost, averages = standin.losses(self.stand_in, self.table, taken)
-        # Rows of the same item, in several baskets, add up.
-        inside, width = owned >= 0, len(self.item_ids)
-        keys = np.where(inside, np.arange(len(owned))[:, None] * width + owned, -1).ravel()
-        order = np.argsort(keys, kind="stable")
-        at = np.minimum(np.searchsorted(keys[order], owner * width + taken.items), len(order) - 1)
-        rows = np.flatnonzero(keys[order][at] == owner * width + taken.items)
-        each = sparse.csr_matrix((np.ones(len(rows), dtype=np.float32), (order[at[rows]], rows)), shape=(len(keys), len(lost))) @ lost
-        table = self.table[np.maximum(items, 0)]
-        adds = np.matmul(table, each.reshape(*owned.shape, -1).transpose(0, 2, 1))
+        each, vectors = standin.losses(self.stand_in, self.table, taken, owned)
+        adds = np.matmul(self.table[np.maximum(items, 0)], each.transpose(0, 2, 1))
         if self.blend:
-            vectors = averages.reshape(len(owned), -1) @ self.stand_in.weights + self.stand_in.start
             share = self.linear.shares(given, owned, day)
             factor = self.blend * self._moments(vectors)[1] / np.maximum(np.sqrt((share ** 2).sum(axis=1)) * self._linear_spread, 1e-12)
-            adds = np.float32(1 - self.blend) * adds + factor.astype(np.float32)[:, None, None] * self.linear.contributions(given, owned, items, day)
-        return np.where((items >= 0)[:, :, None] & inside[:, None, :], adds, np.float32(0))
+            adds = np.float32(1 - self.blend) * adds + factor.astype(np.float32)[:, None, None] * self.linear.lost(owned, share, items)
+        return np.where((items >= 0)[:, :, None] & (owned >= 0)[:, None, :], adds, np.float32(0))
 
     @cached_property
     def _linear_spread(self) -> float:

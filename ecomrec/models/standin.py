@@ -10,19 +10,17 @@ basket has a closed form, also where the basket vanishes with it and the older o
 How faithful it is to the model is measured: benchmarks/explanations.py.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ecomrec.models import Histories
-from ecomrec.models.sequential import Baskets, baskets, means
+from ecomrec.models import Histories, kernels
+from ecomrec.models.sequential import Baskets, baskets
 
 SPEEDS = (0.4, 0.8, 1.0)  # what a position keeps with each step back
 SAMPLES = 8000  # histories that it is fitted on, cut off at random places so that few users give many
 HELD_OUT = 0.1  # of them say how good it is
-POSITIONS = 2048  # worked on at once: 1.5 MB of float32 for each array of all speeds, and sums short enough for float32
 FILE = "standin.npz"
 
 
@@ -78,67 +76,15 @@ def cut(given: Histories, users: np.ndarray, random: np.random.Generator) -> His
 
 def averages(table: np.ndarray, given: Baskets) -> np.ndarray:
     """f, float32 [U, J, d]; zeros for a user without baskets."""
-    return np.concatenate([_sums(table, part)[-1] for part in _parts(given)])
+    return _kernel(table, given, np.empty((len(given.users) - 1, 0), dtype=np.int32))[1]
 
 
-def losses(fitted: StandIn, table: np.ndarray, given: Baskets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per row of `given.items`: its user, int64 [N], and what the user's vector loses when the item leaves that basket, float32 [N, d]; and
-    the `averages`, which that needs anyway."""
-    found = [_losses(fitted, table, part) for part in _parts(given)]
-    per_user = np.diff(given.users)
-    owner = np.repeat(np.repeat(np.arange(len(per_user)), per_user), np.diff(given.offsets))
-    return owner, *(np.concatenate(part) for part in zip(*found, strict=True))
+def losses(fitted: StandIn, table: np.ndarray, given: Baskets, owned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each user's vector loses without each of the items `owned` int32 [U, n] (-1: none) in their baskets, float32 [U, n, d]; and the user's
+    vector itself as the stand-in has it, [U, d]."""
+    lost, found = _kernel(table, given, owned)
+    return (lost.reshape(*owned.shape, -1) @ fitted.weights), found.reshape(len(owned), -1) @ fitted.weights + fitted.start
 
 
-def _parts(given: Baskets) -> Iterator[Baskets]:
-    """`given` in parts of whole users, as many as fit in the cache."""
-    first = 0
-    while first < len(given.users) - 1:
-        last = max(first + 1, int(np.searchsorted(given.users, given.users[first] + POSITIONS, side="right")) - 1)
-        low, high = given.users[first], given.users[last]
-        rows = slice(int(given.offsets[low]), int(given.offsets[high]))
-        yield Baskets(given.users[first:last + 1] - low, given.days[low:high], given.offsets[low:high + 1] - given.offsets[low], given.items[rows], given.weights[rows])
-        first = last
-
-
-def _sums(table: np.ndarray, given: Baskets) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Per basket its vector [B, d], its weights s_j^back [B, J] and their product [B, J, d]; per user the sums of the weights [U, J] and of the
-    products [U, J, d], and f [U, J, d]; all float32."""
-    per_user, positions = np.diff(given.users), means(table, given.items.astype(np.int64), given.offsets)
-    back = np.repeat(given.users[1:], per_user) - 1 - np.arange(len(given.days))
-    weights = np.float32(SPEEDS)[None, :] ** back[:, None].astype(np.float32)
-    weighted = weights[:, :, None] * positions[:, None, :]
-    total, whole = (np.zeros((len(per_user), *part.shape[1:]), dtype=np.float32) for part in (weights, weighted))
-    if (there := per_user > 0).any():
-        opens = given.users[:-1][there]
-        total[there], whole[there] = np.add.reduceat(weights, opens), np.add.reduceat(weighted, opens)
-    return positions, weights, weighted, total, whole, whole / np.maximum(total, 1e-30)[:, :, None]
-
-
-def _losses(fitted: StandIn, table: np.ndarray, given: Baskets) -> tuple[np.ndarray, np.ndarray]:
-    """The losses [N, d] and the averages of one part."""
-    sizes, per_user = np.diff(given.offsets), np.diff(given.users)
-    positions, weights, weighted, total, whole, average = _sums(table, given)
-    owner = np.repeat(np.arange(len(per_user)), per_user)
-    # An item that shares its basket moves the basket's mean.
-    basket = np.repeat(np.arange(len(sizes)), sizes)
-    shared = sizes[basket] > 1
-    result = np.empty((len(basket), len(SPEEDS), table.shape[1]), dtype=np.float32)
-    at = basket[shared]
-    share = weights[at] / total[owner[at]] / (sizes[at] - 1).astype(np.float32)[:, None]
-    result[shared] = share[:, :, None] * (table[given.items[shared]] - positions[at])[:, None, :]
-    # An item alone takes its basket away, and the older ones move up by a step.
-    alone = np.flatnonzero(sizes == 1)
-    if len(alone):
-        user, up = owner[alone], np.float32(1) / np.float32(SPEEDS) - 1
-        older, older_total = (_older(part, alone, given.users[user]) for part in (weighted, weights))
-        left_total = total[user] - weights[alone] + older_total * up
-        left = (whole[user] - weighted[alone] + older * up[:, None]) / np.maximum(left_total, 1e-6)[:, :, None]
-        result[~shared] = average[user] - np.where((per_user[user] > 1)[:, None, None], left, 0)
-    return result.reshape(len(basket), -1) @ fitted.weights, average
-
-
-def _older(values: np.ndarray, at: np.ndarray, opens: np.ndarray) -> np.ndarray:
-    """Sums of the rows of `values` from each user's first, `opens`, up to but without row `at`."""
-    sums = np.concatenate((np.zeros_like(values[:1]), np.cumsum(values, axis=0)))
-    return sums[at] - sums[opens]
+def _kernel(table: np.ndarray, given: Baskets, owned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return kernels.losses(table, given.users, given.offsets, given.items, np.float32(SPEEDS), len(table), np.ascontiguousarray(owned, dtype=np.int32))

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ecomrec.models import kernels
+
 GROUP = 64  # most columns folded into one maximum
 LOW = np.int64(0xFFFFFFFF)
 LEAST = np.iinfo(np.int64).min
@@ -23,25 +25,7 @@ def top(values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         columns = np.broadcast_to(np.arange(items, dtype=np.int64), values.shape)
         _fill(np.where(np.isneginf(values), LEAST, _keys(values, columns)), kept, ids, scores)
         return ids, scores
-    groups = items // group
-    folded = values[:, :groups * group].reshape(users, group, groups).max(axis=1)
-    border = np.maximum(np.partition(folded, groups - kept, axis=1)[:, groups - kept], np.finfo(np.float32).min)
-    near = values >= border[:, None]
-    counts = np.count_nonzero(near, axis=1)
-    place = np.flatnonzero(near)
-    row = np.repeat(np.arange(users), counts)
-    keys = _keys(values.ravel()[place], place - row * items)
-    # Rows of like count share a padded block: one row where everything ties must not widen all.
-    starts = np.cumsum(counts) - counts
-    for rows in (np.flatnonzero(counts <= 4 * kept), np.flatnonzero(counts > 4 * kept)):
-        if len(rows):
-            width = max(int(counts[rows].max()), 1)
-            column = np.arange(width)
-            there = column < counts[rows, None]
-            padded = np.where(there, keys[np.minimum(starts[rows, None] + column, max(len(keys) - 1, 0))] if len(keys) else LEAST, LEAST)
-            part_ids, part_scores = ids[rows], scores[rows]
-            _fill(padded, min(kept, width), part_ids, part_scores)
-            ids[rows], scores[rows] = part_ids, part_scores
+    kernels.largest(values, kept, group, ids, scores)
     return ids, scores
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomrec.models import Histories
+from ecomrec.models import Histories, kernels
 from ecomrec.models.topn import top
 from ecomrec.recommend.catalogue import Catalogue
 from ecomrec.recommend.histories import Shard
@@ -94,9 +94,9 @@ def choose(values: np.ndarray, block: Shard, known: Known, policy: Policy, catal
     parts = [(items, scores), (own_items, own_scores)]
     for columns in extra:
         found, worth = top(values[:, columns], min(size // 2, len(columns)))
-        parts.append(_unless_there(np.where(found >= 0, columns[found], -1).astype(np.int32), worth, parts))
+        parts.append(_unless_there(np.where(found >= 0, columns[found], -1).astype(np.int32), worth, parts, values.shape[1]))
     if known.together is not None:
-        parts.append(_unless_there(*_goes_with(values, block, known.together, size // 2), parts))
+        parts.append(_unless_there(*_goes_with(values, block, known.together, size // 2), parts, values.shape[1]))
     whole = Candidates(np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts], axis=1),
                        items.shape[1], own_items.shape[1])
     return whole, lost
@@ -179,10 +179,8 @@ def last_basket(given: Histories, items: int):
     return matrix
 
 
-def _unless_there(items: np.ndarray, scores: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """`items` without those that an earlier part has already."""
-    before = np.concatenate([part[0] for part in parts], axis=1)
-    stride = np.int64(max(int(before.max(initial=0)), int(items.max(initial=0))) + 2)
-    rows = np.arange(len(items), dtype=np.int64)[:, None] * stride
-    there = np.isin(items + 1 + rows, before + 1 + rows) & (items >= 0)
-    return np.where(there, -1, items).astype(np.int32), np.where(there, NOTHING, scores)
+def _unless_there(items: np.ndarray, scores: np.ndarray, parts: list[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """`items` (places among `size`) without those that an earlier part has already."""
+    items, scores = items.astype(np.int32), scores.copy()
+    kernels.drop_known(items, scores, np.concatenate([part[0] for part in parts], axis=1), size)
+    return items, scores

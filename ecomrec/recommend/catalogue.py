@@ -16,6 +16,7 @@ from scipy import sparse
 from ecomrec import database
 from ecomrec.errors import AuditFailed
 from ecomrec.publication import partition
+from ecomrec.recommend.binary import Texts
 from ecomrec.recommend.histories import copy_out
 from ecomrec.settings import Settings
 
@@ -47,9 +48,9 @@ class Catalogue:
         return len(self.ids)
 
     @cached_property
-    def literals(self) -> pa.Array:
-        """Each id as an element of a Postgres array literal."""
-        return pa.array('"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in self.ids.tolist())
+    def texts(self) -> Texts:
+        """The ids as Postgres is sent them; number -1 is the empty text."""
+        return Texts.of([*self.ids.tolist(), ""])
 
     @cached_property
     def top_category(self) -> np.ndarray:

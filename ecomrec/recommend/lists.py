@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ecomrec.models import Histories
+from ecomrec.models import Histories, kernels
 from ecomrec.models.topn import top
 from ecomrec.recommend.candidates import NOTHING, Candidates
 from ecomrec.recommend.catalogue import Catalogue
@@ -144,29 +144,11 @@ def select(pool: np.ndarray, worth: np.ndarray, length: int, context: Context, p
     spread = np.where(there[:, :1], worth[:, :1] - low, 1)
     relevance = np.where(there, (worth - np.where(there.any(axis=1, keepdims=True), low, 0)) / np.maximum(spread, 1e-9), NOTHING).astype(np.float32)
     relevance *= np.float32(1 - context.diversity)
-    category, first, brand = catalogue.category[item], catalogue.top_category[item], catalogue.brand[item]
-    kinds = [(mask, codes[item], most, np.zeros(pool.shape, dtype=np.int16)) for mask, codes, most in caps]
-    likeness = np.zeros(pool.shape, dtype=np.float32)
-    lacking = people.tastes * length if context.calibration else None
-    row = np.arange(users)
-    for step in range(min(length, width)):
-        value = relevance - np.float32(context.diversity) * likeness if context.diversity else relevance.copy()
-        if lacking is not None:
-            value += np.float32(context.calibration / length) * np.take_along_axis(lacking, shelf[item].astype(np.int64), axis=1)
-        best = value.argmax(axis=1)
-        real = value[row, best] > NOTHING
-        chosen[:, step] = np.where(real, best, -1)
-        relevance[row[real], best[real]] = NOTHING
-        if context.diversity:
-            alike = (0.5 * (category == category[row, best][:, None]) + 0.25 * (first == first[row, best][:, None])
-                     + 0.25 * ((brand == brand[row, best][:, None]) & (brand >= 0))).astype(np.float32)
-            np.maximum(likeness, alike, out=likeness)
-        if lacking is not None:
-            lacking[row[real], shelf[item[row, best]][real]] -= 1
-        for mask, codes, most, counts in kinds:
-            counts += (codes == codes[row, best][:, None]) & mask & mask[row, best][:, None] & real[:, None]
-            relevance[(counts >= most) & mask] = NOTHING
-    return chosen
+    kinds = np.stack([mask for mask, _, _ in caps]) if caps else np.empty((0, 1, 1), dtype=bool)
+    codes = np.stack([codes[item] for _, codes, _ in caps]).astype(np.int32) if caps else np.empty((0, 1, 1), dtype=np.int32)
+    lacking = people.tastes * np.float32(length)
+    return kernels.greedy(relevance, catalogue.category[item], catalogue.top_category[item], catalogue.brand[item], np.float32(context.diversity), shelf[item], lacking,
+                          np.float32(context.calibration / length), kinds, codes, np.array([most for *_, most in caps], dtype=np.int64), length)
 
 
 def _considered(found: Candidates, policy: Policy) -> np.ndarray:

@@ -15,8 +15,8 @@ from ecomrec import database
 from ecomrec.models.serving import load
 from ecomrec.models.topn import top
 from ecomrec.publication import partition
+from ecomrec.recommend import binary, write
 from ecomrec.recommend import catalogue as catalogues
-from ecomrec.recommend import write
 from ecomrec.recommend.histories import TEXT, codes, copy_out, positions
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
@@ -37,8 +37,8 @@ def build(settings: Settings, plan: dict, model_uri: str) -> dict:
         target = {name: partition(name, plan["publication_id"]) for name in ("similar_items", "bought_together", "popular_items")}
         for name in target.values():
             database.execute(connection, "publish/clear", partition=name)
-        rows = {"similar_items": write.copy_in(connection, target["similar_items"], _table(plan, catalogue, *similar(catalogue), "scores")),
-                "bought_together": write.copy_in(connection, target["bought_together"], _table(plan, catalogue, *together(connection, plan["day"], catalogue), "strengths"))}
+        rows = {"similar_items": write.copy_in(connection, target["similar_items"], _rows(plan, catalogue, *similar(catalogue), "scores")),
+                "bought_together": write.copy_in(connection, target["bought_together"], _rows(plan, catalogue, *together(connection, plan["day"], catalogue), "strengths"))}
         parameters = {"publication_id": plan["publication_id"], "day": plan["day"], "field": settings.segment_field, "length": 100}
         rows["popular_items"] = database.execute(connection, "recommend/popular", parameters, partition=target["popular_items"],
                                                  served=partition("served_items", plan["publication_id"]))
@@ -98,8 +98,8 @@ def load_together(connection, publication_id: int, catalogue: catalogues.Catalog
     return sparse.csr_matrix((rows["strength"].to_numpy(), (item, other)), shape=(len(catalogue), len(catalogue)))
 
 
-def _table(plan: dict, catalogue: catalogues.Catalogue, items: np.ndarray, scores: np.ndarray, name: str) -> pa.Table:
+def _rows(plan: dict, catalogue: catalogues.Catalogue, items: np.ndarray, numbers: np.ndarray, name: str) -> dict[str, binary.Column]:
     """Rows (publication_id, item_id, item_ids, <name>) of the items that have any."""
     rows = np.flatnonzero((items >= 0).any(axis=1))
-    return pa.table([pa.repeat(pa.scalar(plan["publication_id"]), len(rows)), pa.array(catalogue.ids[rows].tolist(), pa.string()),
-                     *write.arrays(catalogue, items[rows], scores[rows])], names=["publication_id", "item_id", "item_ids", name])
+    ids, values = write.items_and_numbers(catalogue, items[rows], numbers[rows])
+    return {"publication_id": binary.constant(plan["publication_id"], len(rows)), "item_id": binary.texts(catalogue.texts, rows), "item_ids": ids, name: values}

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import pyarrow as pa
 
 from ecomrec import database
 from ecomrec.models.serving import load
@@ -78,7 +77,7 @@ def write_users(connection, plan: dict, number: int, shop: Shop, parameters: dic
         found, taken, vectors = choose(shop, block, facts)
         scored = np.full(len(block), np.datetime64(plan["day"]))
         write.copy_in(connection, partition("user_candidates", plan["publication_id"]),
-                      write.candidates_table(plan, number, block.users, scored, facts.segments, found, vectors))
+                      write.candidates_rows(plan, number, block.users, scored, facts.segments, found, vectors))
         moved = write_lists(connection, plan, number, shop, block, facts, found)
         if touched is not None:
             count(touched, shop, found, taken, moved)
@@ -131,15 +130,13 @@ def write_lists(connection, plan: dict, shard: int, shop: Shop, block: Shard, kn
     target, moved = partition("user_recommendations", plan["publication_id"]), {}
     basket = candidates.last_basket(block.histories, len(shop.catalogue)) @ shop.together if shop.together is not None else None
     people = lists.People(block.users, known.segments, lists.tastes(block.histories, shop.shelf), basket)
-    tables = []
     for name, context in shop.policy.rules.contexts.items():
         for built in lists.build(name, found, people, shop.policy, shop.catalogue, shop.shelf, shop.seed, moved):
             rows = lists.short(built, context) if context.fallback == "popular" else ()
             if len(rows):
                 lists.fill(built, context, _closed(shop, block, known, rows), people, shop.policy, shop.catalogue, shop.popular)
             why = explain.reasons(shop.model, built, block, shop.policy.day, shop.catalogue)
-            tables.append(write.lists_table(plan, shard, block.users, built, why, shop.catalogue))
-    write.copy_in(connection, target, pa.concat_tables(tables))
+            write.copy_in(connection, target, write.lists_rows(plan, shard, block.users, built, why, shop.catalogue))
     return moved
 
 

@@ -1,0 +1,243 @@
+"""The inner loops of scoring that numpy needs many passes for, one pass each: compiled by numba when first called, then kept on disk.
+
+All work user by user, so that what a user gets never depends on who shares the block, and let other threads run meanwhile.
+"""
+
+import numba
+import numpy as np
+
+
+def compiled(function):
+    """The function as machine code. Sums may be reordered, which the processor's vector units need; always in the same way."""
+    options = {"nogil": True, "fastmath": {"reassoc", "contract"}}
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither this folder nor the user's cache can be written to: compiled anew in each process, a few seconds
+        return numba.njit(**options)(function)
+
+
+@compiled
+def add_spread(scores, indptr, indices, data, w_indptr, w_indices, w_data, amount):
+    """scores [U, I] gain amount[u] * (l - mean(l)) / spread(l), l the user's row of a sparse matrix times sparse weights [I, I].
+
+    All float32 but `amount`, float64 [U]; moments are over all items, zeros included.
+    """
+    users, width = scores.shape
+    row = np.empty(width, dtype=np.float32)
+    for user in range(users):
+        row[:] = 0
+        for at in range(indptr[user], indptr[user + 1]):
+            share = data[at]
+            for place in range(w_indptr[indices[at]], w_indptr[indices[at] + 1]):
+                row[w_indices[place]] += share * w_data[place]
+        total = square = 0.0
+        for item in range(width):
+            value = np.float64(row[item])
+            total += value
+            square += value * value
+        mean = total / width
+        factor = amount[user] / max(np.sqrt(max(square / width - mean * mean, 0.0)), 1e-12)
+        slope, shift = np.float32(factor), np.float32(-factor * mean)
+        for item in range(width):
+            scores[user, item] += slope * row[item] + shift
+
+
+@compiled
+def lost_without(owned, share, items, w_indptr, w_indices, w_data, size):
+    """What each score of a row of shares times sparse weights loses without each item of the row, float32 [U, k, n].
+
+    owned int32 [U, n] and items int32 [U, k] are places among `size` items, -1 none; share float32 [U, n]. Without an item of share p and
+    weight w a score l becomes (l - p w) / (1 - p): exact.
+    """
+    users, wide = owned.shape
+    asked = items.shape[1]
+    lost = np.zeros((users, asked, wide), dtype=np.float32)
+    place = np.full(size, -1, dtype=np.int32)
+    score = np.empty(asked, dtype=np.float32)
+    for user in range(users):
+        for at in range(asked):
+            if items[user, at] >= 0:
+                place[items[user, at]] = at
+        score[:] = 0
+        for column in range(wide):
+            item, part = owned[user, column], share[user, column]
+            if item >= 0 and part > 0:
+                for entry in range(w_indptr[item], w_indptr[item + 1]):
+                    at = place[w_indices[entry]]
+                    if at >= 0:
+                        lost[user, at, column] = w_data[entry]
+                        score[at] += part * w_data[entry]
+        for at in range(asked):
+            if items[user, at] >= 0:
+                place[items[user, at]] = -1
+                for column in range(wide):
+                    part = share[user, column]
+                    if owned[user, column] < 0:
+                        lost[user, at, column] = 0
+                    elif part < 1:
+                        lost[user, at, column] = part * (lost[user, at, column] - score[at]) / max(1 - part, np.float32(1e-6))
+                    else:
+                        lost[user, at, column] = score[at]
+    return lost
+
+
+@compiled
+def losses(vectors, users, offsets, items, speeds, size, owned):
+    """What averages of the user's positions lose without an item, float32 [U, n, J, d], and the averages themselves, [U, J, d].
+
+    vectors float32 [I, d] of the items; user u has positions users[u]:users[u+1], oldest first, and position p the distinct items
+    offsets[p]:offsets[p+1], whose mean vector it is; average j weights a position by speeds[j] ** (positions after it). owned int32 [U, n]: the
+    items asked for, -1 none, each once; an item in several positions loses the sum of what it loses in each. See `ecomrec.models.standin`.
+    """
+    people, wide = owned.shape
+    count, dim = len(speeds), vectors.shape[1]
+    lost = np.zeros((people, wide, count, dim), dtype=np.float32)
+    averages = np.zeros((people, count, dim), dtype=np.float32)
+    column = np.full(size, -1, dtype=np.int32)
+    older, whole = np.empty((count, dim), dtype=np.float32), np.empty((count, dim), dtype=np.float32)
+    older_total, total = np.empty(count, dtype=np.float32), np.empty(count, dtype=np.float32)
+    mean = np.empty(dim, dtype=np.float32)
+    for user in range(people):
+        first, last = users[user], users[user + 1]
+        if first == last:
+            continue
+        for at in range(wide):
+            if owned[user, at] >= 0:
+                column[owned[user, at]] = at
+        whole[:], total[:] = 0, 0
+        for position in range(first, last):
+            _mean(vectors, items, offsets[position], offsets[position + 1], mean)
+            for speed in range(count):  # Horner: each step back multiplies by the speed
+                total[speed] = total[speed] * speeds[speed] + np.float32(1)
+                for place in range(dim):
+                    whole[speed, place] = whole[speed, place] * speeds[speed] + mean[place]
+        for speed in range(count):
+            for place in range(dim):
+                averages[user, speed, place] = whole[speed, place] / total[speed]
+        older[:], older_total[:] = 0, 0
+        for position in range(first, last):
+            back, held = last - 1 - position, offsets[position + 1] - offsets[position]
+            _mean(vectors, items, offsets[position], offsets[position + 1], mean)
+            for row in range(offsets[position], offsets[position + 1]):
+                at = column[items[row]]
+                if at < 0:
+                    continue
+                for speed in range(count):
+                    weight = speeds[speed] ** np.float32(back)
+                    if held > 1:  # the basket's mean moves
+                        share = weight / total[speed] / np.float32(held - 1)
+                        for place in range(dim):
+                            lost[user, at, speed, place] += share * (vectors[items[row], place] - mean[place])
+                    elif last - first > 1:  # the basket vanishes, and the older ones move up by a step
+                        up = weight * (1 - speeds[speed])
+                        left = max(total[speed] - weight + up * older_total[speed], np.float32(1e-6))
+                        for place in range(dim):
+                            rest = whole[speed, place] - weight * mean[place] + up * older[speed, place]
+                            lost[user, at, speed, place] += averages[user, speed, place] - rest / left
+                    else:
+                        for place in range(dim):
+                            lost[user, at, speed, place] += averages[user, speed, place]
+            for speed in range(count):
+                older_total[speed] = older_total[speed] * speeds[speed] + np.float32(1)
+                for place in range(dim):
+                    older[speed, place] = older[speed, place] * speeds[speed] + mean[place]
+        for at in range(wide):
+            if owned[user, at] >= 0:
+                column[owned[user, at]] = -1
+    return lost, averages
+
+
+@numba.njit(inline="always")
+def _mean(vectors, items, first, last, mean):
+    """mean [d] becomes the mean vector of items[first:last]."""
+    mean[:] = 0
+    for row in range(first, last):
+        for place in range(len(mean)):
+            mean[place] += vectors[items[row], place]
+    scale = np.float32(1) / np.float32(max(last - first, 1))
+    for place in range(len(mean)):
+        mean[place] *= scale
+
+
+@compiled
+def greedy(relevance, category, top_category, brand, diversity, shelf, lacking, calibration, kinds, codes, most, length):
+    """Columns in the order of the list, int64 [U, length], -1 where nothing is left: each place takes the highest relevance - diversity *
+    likeness + calibration * lacking (see `ecomrec.recommend.lists`), ties to the left.
+
+    relevance float32 [U, P] (-inf: not to be had; overwritten), category, top_category, brand int32 [U, P] (brand -1: none), shelf int8 [U, P],
+    lacking float32 [U, S] (overwritten). Of what kinds[i] [U, P] is True for, at most most[i] of the same codes[i] [U, P] are taken.
+    """
+    users, width = relevance.shape
+    chosen = np.full((users, length), -1, dtype=np.int64)
+    likeness, counts = np.empty(width, dtype=np.float32), np.empty((len(most), width), dtype=np.int32)
+    for user in range(users):
+        likeness[:], counts[:] = 0, 0
+        for step in range(min(length, width)):
+            best, highest = -1, np.float32(-np.inf)
+            for at in range(width):
+                value = relevance[user, at]
+                if value > -np.inf:
+                    value = value - diversity * likeness[at] + calibration * lacking[user, shelf[user, at]]
+                    if value > highest:
+                        best, highest = at, value
+            if best < 0:
+                break
+            chosen[user, step] = best
+            relevance[user, best] = -np.inf
+            lacking[user, shelf[user, best]] -= np.float32(1)
+            if diversity > 0:
+                for at in range(width):
+                    alike = np.float32(0)
+                    if category[user, at] == category[user, best]:
+                        alike += np.float32(0.5)
+                    if top_category[user, at] == top_category[user, best]:
+                        alike += np.float32(0.25)
+                    if brand[user, at] == brand[user, best] and brand[user, at] >= 0:
+                        alike += np.float32(0.25)
+                    likeness[at] = max(likeness[at], alike)
+            for kind in range(len(most)):
+                if kinds[kind, user, best]:
+                    for at in range(width):
+                        if kinds[kind, user, at] and codes[kind, user, at] == codes[kind, user, best]:
+                            counts[kind, at] += 1
+                            if counts[kind, at] >= most[kind]:
+                                relevance[user, at] = -np.inf
+    return chosen
+
+
+@compiled
+def drop_known(items, scores, before, size):
+    """In place: items int32 [U, w] that are in `before` int32 [U, v] as well become -1 with score -inf; all are places among `size`, -1 none."""
+    last = np.full(size, -1, dtype=np.int64)
+    for user in range(len(items)):
+        for at in range(before.shape[1]):
+            if before[user, at] >= 0:
+                last[before[user, at]] = user
+        for at in range(items.shape[1]):
+            if items[user, at] >= 0 and last[items[user, at]] == user:
+                items[user, at], scores[user, at] = -1, -np.inf
+
+
+@compiled
+def largest(values, n, group, ids, scores):
+    """Fills ids int32 and scores float32 [U, n] with the n largest of each row of float32 values [U, I], highest first, ties to the smaller
+    column, -inf left out; n groups of `group` columns have a maximum as large as the n-th largest maximum, so no smaller value is wanted."""
+    users, width = values.shape
+    groups = width // group
+    maxima, near = np.empty(groups, dtype=np.float32), np.empty(width, dtype=np.int64)
+    for user in range(users):
+        maxima[:] = -np.inf
+        for fold in range(group):
+            for at in range(groups):
+                maxima[at] = max(maxima[at], values[user, fold * groups + at])
+        border = np.partition(maxima, groups - n)[groups - n]
+        count = 0
+        for at in range(width):
+            if values[user, at] >= border and values[user, at] > -np.inf:
+                near[count] = at
+                count += 1
+        found = near[:count]
+        # Stable: of equal values the smaller column stays first.
+        order = np.argsort(-values[user][found], kind="mergesort")
+        for place in range(min(n, count)):
+            ids[user, place], scores[user, place] = found[order[place]], values[user, found[order[place]]]

@@ -50,7 +50,7 @@ def fill(duck: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str], c
     kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
     spills = duck.execute("SELECT current_setting('temp_directory')").fetchone()[0]
     with tempfile.NamedTemporaryFile(suffix=".csv", dir=Path(spills).parent) as spool:
-        database.copy_out(connection, query, spool, parameters)
+        database.copy_out(connection, query, spool.file, parameters)  # the file itself: psycopg2 writes every row by a call
         spool.flush()
         # A quoted empty text is one, an unquoted one is NULL, as Postgres writes them.
         duck.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv(?, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "

@@ -219,25 +219,19 @@ def drop_known(items, scores, before, size):
 
 
 @compiled
-def largest(values, n, group, ids, scores):
-    """Fills ids int32 and scores float32 [U, n] with the n largest of each row of float32 values [U, I], highest first, ties to the smaller
-    column, -inf left out; n groups of `group` columns have a maximum as large as the n-th largest maximum, so no smaller value is wanted."""
+def largest(values, border, ids, scores):
+    """Fills ids int32 and scores float32 [U, n] with the n largest of each row of float32 values [U, I] that are at least border [U] and not
+    -inf, highest first, ties to the smaller column."""
     users, width = values.shape
-    groups = width // group
-    maxima, near = np.empty(groups, dtype=np.float32), np.empty(width, dtype=np.int64)
+    n = ids.shape[1]
     for user in range(users):
-        maxima[:] = -np.inf
-        for fold in range(group):
-            for at in range(groups):
-                maxima[at] = max(maxima[at], values[user, fold * groups + at])
-        border = np.partition(maxima, groups - n)[groups - n]
-        count = 0
-        for at in range(width):
-            if values[user, at] >= border and values[user, at] > -np.inf:
-                near[count] = at
-                count += 1
-        found = near[:count]
-        # Stable: of equal values the smaller column stays first.
-        order = np.argsort(-values[user][found], kind="mergesort")
-        for place in range(min(n, count)):
-            ids[user, place], scores[user, place] = found[order[place]], values[user, found[order[place]]]
+        count, least = 0, border[user]
+        for item in range(width):
+            value = values[user, item]
+            if value >= least and value > -np.inf and (count < n or value > scores[user, n - 1]):
+                place = min(count, n - 1)
+                while place > 0 and scores[user, place - 1] < value:
+                    scores[user, place], ids[user, place] = scores[user, place - 1], ids[user, place - 1]
+                    place -= 1
+                scores[user, place], ids[user, place] = value, item
+                count = min(count + 1, n)

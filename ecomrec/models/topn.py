@@ -25,7 +25,9 @@ def top(values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
         columns = np.broadcast_to(np.arange(items, dtype=np.int64), values.shape)
         _fill(np.where(np.isneginf(values), LEAST, _keys(values, columns)), kept, ids, scores)
         return ids, scores
-    kernels.largest(values, kept, group, ids, scores)
+    groups = items // group
+    maxima = values[:, :groups * group].reshape(users, group, groups).max(axis=1)
+    kernels.largest(values, np.partition(maxima, groups - kept, axis=1)[:, groups - kept], ids, scores)
     return ids, scores
 
 

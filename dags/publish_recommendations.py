@@ -3,7 +3,8 @@
 **Starts** when a day's `events` are loaded or a new `champion` is promoted, for that day; or by hand.
 **prepare** checks the shop's rules, opens a publication, takes its snapshot of the catalogue and cuts the users into
 shards; **related** fills what is alike, bought together and popular; **score** (one mapped task a shard) writes each
-user's lists with a reason for each item (with `ECOMREC_RESCORE_DAYS`, users about whom nothing is new keep theirs); **profiles** describes each user; **search** brings `core.items.embedding` up to
+user's lists with a reason for each item (with `ECOMREC_RESCORE_DAYS`, users about whom nothing is new keep theirs); **profiles** describes each user; **promotions** says whom to show
+which of the shop's promotions (`ECOMREC_PROMOTIONS`); **search** brings `core.items.embedding` up to
 date and fills the query tables, with the champions of `retriever` and `query_classifier`; **audit** counts what
 is wrong; **publish** makes all tables live in one transaction, holds the day's purchases against the lists of before
 (`analytics.outcomes`) and drops publications that are no longer kept. **Emits** `recommendations`.
@@ -57,6 +58,12 @@ def publish_recommendations():
 
         return build(settings(), plan["publication_id"], plan["day"])
 
+    @task
+    def promotions(plan: dict) -> dict:
+        from ecomrec.promotions.build import build
+
+        return build(settings(), plan["publication_id"], plan["day"])
+
     @task(queue="gpu", pool="gpu")
     def search(plan: dict) -> dict:
         from ecomrec.search import embeddings, tables
@@ -83,7 +90,7 @@ def publish_recommendations():
     audited = audit(plan)
     scored = score.partial(plan=plan).expand(shard=shards(plan))
     related(plan) >> scored
-    [scored, profiles(plan), search(plan)] >> audited
+    [scored, profiles(plan), promotions(plan), search(plan)] >> audited
     publish(plan, audited)
 
 

@@ -17,7 +17,7 @@ from ecomrec.settings import Settings
 
 # Every table of a publication, `recs.<name>`, partitioned by publication_id. A new one is a migration, its name here, and
 # the task that fills `partition(name, publication_id)` between open_publication and audit.
-TABLES = ("user_recommendations", "user_profiles", "user_candidates", "served_items", "similar_items", "bought_together", "popular_items",
+TABLES = ("user_recommendations", "user_profiles", "user_promotions", "user_candidates", "served_items", "similar_items", "bought_together", "popular_items",
           "query_categories", "query_results", "query_suggestions", "related_queries")
 USER_BYTES, EVENT_BYTES = 1000, 200  # of a shard in memory, with its copies (benchmarks/recommend.py measures them together)
 MUST_BE_ZERO = ("empty_lists", "duplicates", "unavailable_items", "broken_scores", "broken_results", "unavailable_results", "broken_categories",

@@ -88,6 +88,7 @@ class Settings(BaseSettings):
     exclude_bought: bool = Field(False, description="Leave out what the user has already bought. Right for shops whose goods are bought once; wrong for groceries.")
     rules: Path | None = Field(None, description="The shop's rules and contexts, a TOML file like ecomrec/recipes/recommend.toml. Empty: that file.")
     new_item_days: int = Field(28, ge=0, description="Days for which a product counts as new: it is recommended before the model has learned it, and may be drawn for exploration.")
+    promotions: Path | None = Field(None, description="The shop's promotions, a TOML file (docs/promotions.md): whom to show which. Empty: none.")
     segment_field: str = Field("country", description="Field of the events' context that cuts users into segments for rules and popular items. Empty: none.")
     refresh_after_catalog: bool = Field(False, description="Run refresh_catalog after every catalogue load.")
     shard_memory_mb: int = Field(250, ge=10, description="Memory (MB) that the users of one mapped task may take; cuts the users into shards. The model and its scores come on top.")

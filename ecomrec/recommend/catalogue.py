@@ -93,17 +93,28 @@ def read(connection, model, publication_id: int) -> Catalogue:
     known, ids = len(model.item_ids), rows["item_id"].to_numpy(zero_copy_only=False).astype(str)
     if ids[:known].tolist() != model.item_ids.tolist():
         raise AuditFailed(f"publication {publication_id} was prepared for another model", "run its DAG again from the task prepare")
-    categories, category = np.unique(rows["category"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    brands, brand = np.unique(rows["brand"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
     vectors, borrowed = model.item_vectors, sparse.csc_matrix((known, len(ids) - known), dtype=np.float32)
     if len(ids) > known:
         new = np.array([json.loads(text) for text in rows["vector"][known:].to_pylist()], dtype=np.float32)
         borrowed, vectors = neighbours(vectors, new), np.concatenate((vectors, new))
-    return Catalogue(ids=ids, known=known, available=rows["available"].to_numpy().astype(bool), categories=categories,
-                     category=category.astype(np.int32), brands=brands, brand=np.where(brands[brand] == "", -1, brand).astype(np.int32),
-                     price=rows["price"].to_numpy(), tags=_tags(rows["tags"]),
-                     campaigns=_masks([[name] if name else [] for name in rows["campaign"].to_pylist()]),
-                     fresh=rows["fresh"].to_numpy().astype(bool), vectors=vectors, borrowed=borrowed)
+    return Catalogue(ids=ids, known=known, available=rows["available"].to_numpy().astype(bool), fresh=rows["fresh"].to_numpy().astype(bool),
+                     vectors=vectors, borrowed=borrowed, **_described(rows))
+
+
+def whole(connection) -> Catalogue:
+    """Every product of core.items, deleted ones too, as rules see it: for what is about the shop and not about a model."""
+    rows = copy_out(connection, "recommend/whole_catalogue", {}, TYPES)
+    ids = rows["item_id"].to_numpy(zero_copy_only=False).astype(str)
+    return Catalogue(ids=ids, known=len(ids), available=rows["available"].to_numpy().astype(bool), fresh=np.zeros(len(ids), dtype=bool), vectors=None,
+                     borrowed=sparse.csc_matrix((len(ids), 0), dtype=np.float32), **_described(rows))
+
+
+def _described(rows: pa.Table) -> dict:
+    """The fields of a Catalogue that say what the products are."""
+    categories, category = np.unique(rows["category"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    brands, brand = np.unique(rows["brand"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    return {"categories": categories, "category": category.astype(np.int32), "brands": brands, "brand": np.where(brands[brand] == "", -1, brand).astype(np.int32),
+            "price": rows["price"].to_numpy(), "tags": _tags(rows["tags"]), "campaigns": _masks([[name] if name else [] for name in rows["campaign"].to_pylist()])}
 
 
 def neighbours(known: np.ndarray, new: np.ndarray) -> sparse.csc_matrix:

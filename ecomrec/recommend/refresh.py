@@ -13,6 +13,7 @@ from ecomrec import database, profiles
 from ecomrec.errors import AuditFailed, InputError
 from ecomrec.models.serving import load
 from ecomrec.privacy import tombstones
+from ecomrec.promotions import build as promotions
 from ecomrec.publication import audit, go_live, open_publication, partition, prune, window
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend import kept, rules
@@ -81,8 +82,9 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
 
 
 def publish(settings: Settings, made: dict, reason: str = "") -> dict:
-    """Profiles, audit and going live. Raises AuditFailed when another publication went live meanwhile: this one would take readers back."""
+    """Profiles, promotions, audit and going live. Raises AuditFailed when another publication went live meanwhile: this one would take readers back."""
     profiles.build(settings, made["publication_id"], made["day"])
+    promotions.build(settings, made["publication_id"], made["day"])
     found = {**audit(settings, made["publication_id"], made["day"]), "refresh_of": made["live"], "reason": reason, "gone": len(made["gone"]), "other": len(made["other"])}
     with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
         [live] = database.query(connection, "refresh/live")

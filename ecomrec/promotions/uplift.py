@@ -57,20 +57,28 @@ def fit(pairs: Pairs, seed: int) -> Uplift:
 
 def pseudo_outcomes(pairs: Pairs, seed: int) -> np.ndarray:
     """Unbiased, noisy values of what a contact adds to each pair's spending, float64 [P]."""
-    spent = np.minimum(pairs.spent, np.percentile(pairs.spent, TOP))
-    half, found = np.array([crc32(f"{seed}/{user}".encode()) % 2 for user in pairs.users.tolist()]), np.empty(len(pairs))
-    for fold in (0, 1):
-        fitted, applied = half != fold, half == fold
-        treated = pairs.contacted[fitted]
-        if treated.all() or not treated.any():
-            raise ValueError("one half of the users was never, or always, contacted")
-        features = pairs.features[fitted]
-        propensity = np.clip(_classifier(seed).fit(features, treated).predict_proba(pairs.features[applied])[:, 1], CLIP, 1 - CLIP)
+    spent, propensities_of, found = np.minimum(pairs.spent, np.percentile(pairs.spent, TOP)), propensities(pairs, seed), np.empty(len(pairs))
+    for fitted, applied in _halves(pairs, seed):
+        treated, features, propensity = pairs.contacted[fitted], pairs.features[fitted], np.clip(propensities_of[applied], CLIP, 1 - CLIP)
         without, with_it = (_regressor(seed).fit(features[treated == got], spent[fitted][treated == got]).predict(pairs.features[applied]) for got in (False, True))
         contacted = pairs.contacted[applied]
         expected = np.where(contacted, with_it, without)
         found[applied] = with_it - without + (contacted - propensity) / (propensity * (1 - propensity)) * (spent[applied] - expected)
     return found
+
+
+def propensities(pairs: Pairs, seed: int) -> np.ndarray:
+    """How likely each pair was to be contacted, by what is known of it, float64 [P]; a user's own contacts have no part in it."""
+    found = np.empty(len(pairs))
+    for fitted, applied in _halves(pairs, seed):
+        found[applied] = _classifier(seed).fit(pairs.features[fitted], pairs.contacted[fitted]).predict_proba(pairs.features[applied])[:, 1]
+    return found
+
+
+def _halves(pairs: Pairs, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The users in two halves: what is fitted on, what it is applied to, bool [P] each, both ways round."""
+    half = np.array([crc32(f"{seed}/{user}".encode()) % 2 for user in pairs.users.tolist()])
+    return [(half != fold, half == fold) for fold in (0, 1)]
 
 
 def _classifier(seed: int):

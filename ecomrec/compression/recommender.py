@@ -108,7 +108,7 @@ class Desk:
         numbers, items = graph.numbers(wish), wish.get("items", "")
         if items not in ("", "int8"):
             raise InputError(f'items = "{items}"', 'write "int8", or leave `items` out of the variant: then they are FP32')
-        place, encoder, table, narrow, facts, columns = self.folder / BENCH / wish["name"], self.model.encoder, self.original.table, None, {}, self.columns
+        place, encoder, table, narrow, facts, columns = self.folder / BENCH / wish["name"], copy.deepcopy(self.model.encoder), self.original.table, None, {}, self.columns
         place.mkdir(parents=True, exist_ok=True)
         worth = self._worth() if {"heads", "channels"} & set(wish) else []
         if "blocks" in wish:
@@ -219,12 +219,12 @@ class Desk:
         """`student`, which reads the items of `table`, learns the vectors of the whole encoder at every position of training days, in the
         dimensions of `narrow`: squared error over their variance."""
         past = self.past(rules["users"])
-        given, whole = self.grids(past, len(past), table), self.grids(past, len(past))
         with torch.inference_mode():
-            wanted = [self.model.encoder(vectors, days)[real] for vectors, days, real in whole]
+            wanted = [self.model.encoder(vectors, days)[real] for vectors, days, real in self.grids(past, len(past))]
             wanted = [(states - torch.from_numpy(narrow.centre)) @ torch.from_numpy(narrow.users) for states in wanted] if narrow else [states.clone() for states in wanted]
         if not wanted:
             raise InputError("no user has a history to learn from", "load more days, or ask for variants that are not distilled")
+        given = self.grids(past, len(past), table)
         worth = torch.from_numpy(narrow.worth) if narrow else torch.ones(wanted[0].shape[1])
         worth = worth / (torch.cat(wanted).var(dim=0) * worth).mean().clamp(min=1e-12)
         optimizer, random, losses = torch.optim.AdamW(student.parameters(), lr=rules["learning_rate"]), np.random.default_rng(self.settings.seed), []

@@ -154,6 +154,9 @@ def _classifier(asked, texts: dict, seed: int, wishes: list[dict]) -> dict:
         rows = variants.measure(made, desk.data["query"], desk.data["count"], seed, search.quiet, ROUNDS)
         variants.choose(rows, rules["compress"])
     cases = told("classifier", rows, skipped, tested, np.ones(2 * len(test["query"])), "top-1 accuracy, test texts as they are and with a typing error")
+    for name, right in tested.items():  # what a student gains on the one may hide what it loses on the other
+        shares = right.reshape(2, -1).mean(axis=1) / tested[variants.TEACHER].reshape(2, -1).mean(axis=1)
+        cases[f"classifier.{name}"] |= {f"test_share_{part}": figure(share, "of the trained model's") for part, share in zip(("clean", "typo"), shares, strict=True)}
     if seed == SEEDS[0]:
         variants.picture(variants.table(rows, skipped), "query classifier, completejourney's product texts", "top-1 accuracy", RESULTS / "compression_classifier.png")
         cases["classifier.data"] = {"texts": len(texts), "test": len(test["query"]), "valid": len(desk.data["query"]), "seed": seed, "split": "by text, 55/15/30", "students_budget": BUDGET,

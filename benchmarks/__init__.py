@@ -41,18 +41,28 @@ def commit() -> str:
 
 
 def merged(name: str, mine: Callable[[str], bool], cases: dict) -> dict:
-    """The cases of results/<name>.json with `cases` in place of those that are `mine`: several commands may write one file."""
+    """The cases of results/<name>.json with `cases` in place of those that are `mine`: several commands may write one file, so each case says
+    of which commit and date it is."""
     path = RESULTS / f"{name}.json"
-    before = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
-    return {key: value for key, value in before.items() if not mine(key)} | cases
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
+    return _stamped({key: value for key, value in before["cases"].items() if not mine(key)}, before) | _stamped(cases, _now())
 
 
 def write(name: str, command: str, cases: dict) -> Path:
-    """Writes `benchmarks/results/<name>.json` and returns its path."""
-    content = {"command": command, "commit": commit(), "date": datetime.now(UTC).date().isoformat(), "machine": machine(), "cases": cases}
+    """Writes `benchmarks/results/<name>.json` and returns its path. Commit and date are those of the cases that name none of their own."""
+    content = {"command": command, **_now(), "machine": machine(), "cases": cases}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     temporary = path.with_suffix(".part")
     temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(temporary, path)
     return path
+
+
+def _now() -> dict:
+    return {"commit": commit(), "date": datetime.now(UTC).date().isoformat()}
+
+
+def _stamped(cases: dict, made: dict) -> dict:
+    """`cases`, each with the commit and date of `made` if it names none; a case that is a single word has no room for them."""
+    return {key: {"commit": made["commit"], "date": made["date"], **case} if isinstance(case, dict) else case for key, case in cases.items()}

@@ -165,6 +165,27 @@ def test_static_int8_needs_enough_texts_and_keeps_the_answer(teacher, tmp_path, 
         artifact.read_manifest(tmp_path)
 
 
+def test_an_operator_that_does_not_export_costs_the_variant_and_is_named(tmp_path):
+    class Odd(torch.nn.Module):
+        def forward(self, x):
+            return torch.special.bessel_j0(x)
+
+    skipped: dict[str, str] = {}
+    axes = {"x": {0: "batch"}, "y": {0: "batch"}}
+    assert variants.attempt("odd", lambda: graph.export(Odd(), (torch.ones(2),), tmp_path / "odd.onnx", ["x"], ["y"], axes), skipped, lambda _: None) is None
+    assert "special_bessel_j0" in skipped["odd"]
+
+
+def test_without_a_gpu_provider_the_processor_answers_and_fp16_is_left_out(teacher, tmp_path, monkeypatch):
+    _, tokenizer, encoder = teacher
+    example = export(encoder, tokenizer, ["oat milk"], tmp_path / "model.onnx")
+    monkeypatch.setattr(graph.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    opened, skipped = graph.session(tmp_path / "model.onnx", 1), {}
+    assert opened.get_providers() == ["CPUExecutionProvider"]
+    assert np.isfinite(opened.run(None, {"input_ids": example[0].numpy(), "attention_mask": example[1].numpy()})[0]).all()
+    assert variants.attempt("fp16", lambda: graph.numbers({"half": True}), skipped, lambda _: None) is None and "ONNX Runtime has none here" in skipped["fp16"]
+
+
 def test_the_most_sensitive_layer_stays_in_float(teacher, tmp_path):
     """A layer whose activations are a thousand times what they were loses most when all of them share 256 steps."""
     _, tokenizer, encoder = teacher

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -161,20 +162,81 @@ def test_who_else_is_in_the_batch_changes_no_vector(settings, data, run, tmp_pat
     assert np.array_equal(together, alone) or np.abs(together - alone).max() < 1e-6
 
 
-def test_what_cannot_be_made_is_left_out_with_the_reason(settings, data, run, tmp_path):
+def trained(run, tmp_path):
+    """A copy of the trained model, not yet compressed."""
     folder = tmp_path / "model"
     shutil.copytree(run["folder"], folder, ignore=shutil.ignore_patterns("manifest.json", "*.onnx"))
-    limits, said = recommender.recipe()["compress"], []
-    before = limits["variants"]
-    limits["variants"] = [{"name": "fp32"}, {"name": "int9", "int8": "nine"}, {"name": "no_luck", "channels": 8, "distil": {"learning_rate": 1e30, "epochs": 2}}]
-    try:
-        done = compress(settings, data, folder, said.append)
-    finally:
-        limits["variants"] = before
+    return folder
+
+
+def test_what_cannot_be_made_is_left_out_with_the_reason(settings, data, run, tmp_path, monkeypatch):
+    said, limits = [], recommender.recipe()["compress"]
+    monkeypatch.setitem(limits, "variants", [
+        {"name": "fp32"}, {"name": "int9", "int8": "nine"}, {"name": "no_luck", "channels": 8, "distil": {"learning_rate": 1e30, "epochs": 2}},
+        {"name": "deaf", "channels": 8, "distil": {"learning_rate": 0.0, "epochs": 2}}, {"name": "no_fewer", "blocks": 1}, {"name": "wider", "dim": 17},
+        {"name": "int7", "items": "int7"}])
+    done = compress(settings, data, trained(run, tmp_path), said.append)
     rows = {row["name"]: row for row in done["variants"]}
     assert done["served"] == "fp32" and rows["int9"]["quality"] is None
     assert rows["int9"]["why"] == 'left out: int8 = "nine"; remedy: write "dynamic" or "static"' and "no_luck" in rows["no_luck"]["why"]
+    assert "deaf never learned" in rows["deaf"]["why"]
+    assert "blocks = 1, and the trained encoder has 1" in rows["no_fewer"]["why"] and "dim = 17, and the trained model has 16" in rows["wider"]["why"]
+    assert rows["int7"]["why"].startswith('left out: items = "int7"')
     assert any("int9 is left out" in line for line in said)
+
+
+LEARN = {"epochs": 60, "learning_rate": 5e-3}
+
+
+def test_users_and_items_of_fewer_dimensions_serve_in_one_sealed_folder(settings, data, run, tmp_path, monkeypatch):
+    """The only variant, so it is the one that serves: its lists are nearly those of the trained model, alone as among others, and have reasons."""
+    limits, folder = recommender.recipe()["compress"], trained(run, tmp_path)
+    teacher = Desk(settings, data, folder, lambda _: None).original
+    monkeypatch.setitem(limits, "variants", [{"name": "fp32", "dim": 8, "distil": LEARN, "int8": "static", "items": "int8"}])
+    monkeypatch.setitem(limits, "agreement", 0.85)
+    done = compress(settings, data, folder, lambda _: None)
+    assert done["agreement"] >= 0.85 and done["variants"][1]["technique"] == "users and items of 8 dimensions, distilled, items in INT8, static INT8, newest position only"
+    assert not (folder / ".variants").exists() and artifact.read_manifest(folder)["onnx"]["gives"]["states"][1][-1] == 8
+    with np.load(folder / "tables.npz") as listed:
+        assert listed["table"].dtype == np.int8 and listed["table"].shape == (ITEMS, 8)
+    held, model = heldout.held_out(dataset.load(data), dataset.TEST), serving.load(folder)
+    given = held["histories"]
+    assert model.table.dtype == np.float32 and model.item_vectors.shape == (ITEMS, 8), "the texts place new products, in a space of their own"
+    vectors = model.vectors(given)
+    assert vectors.shape == (USERS, 8) and np.abs(vectors - np.concatenate([model.vectors(given.users(user, user + 1)) for user in range(USERS)])).max() < 1e-6
+    ranked, scores = model.recommend(given, held["day"], 10)
+    assert (ranked >= 0).all() and np.isfinite(scores).all()
+    alone = [replace(one, blend=0.0, repeat=0.0, trend=0.0).recommend(given, held["day"], 10)[0] for one in (model, teacher)]  # the transformers
+    assert np.mean([len(np.intersect1d(*rows)) / 10 for rows in zip(*alone, strict=True)]) >= 0.85
+    owned = given.items[given.offsets[:-1]][:, None]
+    adds = model.contributions(given, owned, ranked, held["day"])
+    assert adds.shape == (USERS, 10, 1) and np.isfinite(adds).all() and np.abs(adds).max() > 0
+    assert recommender.evaluate(settings, data, folder, lambda _: None)["models"]["candidate"]["NDCG@10"] > 0.95 * run["evaluate"]["models"]["candidate"]["NDCG@10"]
+
+
+def test_quantised_items_take_a_quarter_and_rank_the_same(settings, data, run, tmp_path):
+    desk = Desk(settings, data, trained(run, tmp_path), lambda _: None)
+    desk.teacher()
+    whole, small = desk.make({"name": "fp32"}), desk.make({"name": "items", "items": "int8"})
+    assert np.abs(small.facts["model"].table - whole.facts["model"].table).max() <= np.abs(whole.facts["model"].table).max() / 127
+    assert desk.agreement(small.facts["ranked"]) >= 0.98
+    sizes = [next(path for path in variant.files if path.name == "tables.npz").stat().st_size for variant in (whole, small)]
+    assert sizes[0] - sizes[1] == pytest.approx(ITEMS * (16 * 3 - 4), abs=400), "but for the archive's own lines"
+
+
+def test_an_encoder_of_two_blocks_has_students_of_one(settings, data, tmp_path, monkeypatch):
+    monkeypatch.setitem(recommender.recipe()["sequential"], "blocks", 2)
+    recommender.train(settings, data, tmp_path, lambda _: None)
+    desk = Desk(settings, data, tmp_path, lambda _: None)
+    desk.teacher()
+    untaught, taught = desk.make({"name": "cut", "blocks": 1, "heads": 1}), desk.make({"name": "one", "blocks": 1, "heads": 1, "distil": LEARN})
+    assert taught.technique == "1 blocks kept, 1 heads kept, distilled, FP32, newest position only"
+    users = list(range(len(desk.held["users"])))
+    whole, cut, learned = (variant.answer(users) for variant in (desk.make({"name": "fp32"}), untaught, taught))
+    assert np.square(learned - whole).mean() < 0.2 * np.square(cut - whole).mean()
+    assert desk.agreement(taught.facts["ranked"]) >= 0.95
+    together, alone = taught.answer(users), np.concatenate([taught.answer([user]) for user in users])
+    assert np.abs(together - alone).max() < 1e-5
 
 
 def test_the_newest_position_alone_is_the_same_answer():

@@ -28,7 +28,10 @@ def fit(student: torch.nn.Module, run: Callable[[list[int]], tuple[torch.Tensor 
     AuditFailed when the loss is no number or has not fallen: a student that never learns is told, not served.
     """
     source, device = random.Random(seed), next(student.parameters()).device
-    plan = [rows for _ in range(rules["epochs"]) for rows in batches(lengths, rules["batch"], source)]
+    plan = []
+    for _ in range(rules["epochs"]):  # in another order each time: texts of one kind lie together, and the last seen would weigh most
+        order = source.sample(range(len(lengths)), len(lengths))
+        plan += [[order[place] for place in rows] for rows in batches([lengths[row] for row in order], rules["batch"], source)]
     with torch.no_grad():
         _, example = run(plan[0][:2])
     align = torch.nn.Linear(example.shape[1], vectors.shape[1], bias=False).to(device) if example.shape[1] != vectors.shape[1] else torch.nn.Identity()

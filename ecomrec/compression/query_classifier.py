@@ -2,6 +2,8 @@
 
 What a student learns from needs no labels: the training days' queries, varied, the queries that led to nothing, and words of
 the encoder's own vocabulary, alone and beside a query, for which the teacher says what it makes of words the logs never had.
+A misspelled text is to be answered as the teacher answers what was meant (a noised student of an un-noised teacher, Xie et al. 2020):
+so a small student may read errors better than its teacher does.
 """
 
 import copy
@@ -136,20 +138,22 @@ class Desk:
         return prune.importance(model.encoder, (training[first:first + 64] for first in range(0, len(training), 64)), loss)
 
     def transfer(self) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Texts without labels, and the teacher's logits and vectors for them; computed once."""
+        """Texts without labels, and the teacher's logits and vectors for what they mean: of a misspelled one, for the right spelling; computed once."""
         if self._transfer is None:
             rules, source = self.rules["compress"], random.Random(self.settings.seed)
+            number = round(rules["transfer"] * (1 - rules["misspelled"]))
             training = read(self.dataset, "train")["query"]
             silent = self.dataset / "unlabelled.parquet"
             asked = sorted({*training, *(pq.read_table(silent)["query"].to_pylist() if silent.is_file() else [])})
-            asked = sorted(source.sample(asked, min(len(asked), round(ASKED * rules["transfer"]))))
-            change = augment.Augmenter({**self.rules["augment"], **rules["augment"]}, source)
+            asked = sorted(source.sample(asked, min(len(asked), round(ASKED * number))))
+            habits = {**self.rules["augment"], **rules["augment"]}
+            change, mistype = (augment.Augmenter({**habits, "typos": share}, source) for share in (0.0, 1.0))
             words = sorted(word for word in self.tokenizer.get_vocab() if word.isalpha() and len(word) > 2)
             texts = dict.fromkeys(asked)
             texts.update(dict.fromkeys(background(self.tokenizer, {"query": asked}, 500, 0, self.settings.seed)))
             own = [word for query in asked for word in query.split()]
-            texts.update(dict.fromkeys(source.sample(words, min(len(words), rules["transfer"] // 4))))
-            most = max(rules["transfer"], len(texts))
+            texts.update(dict.fromkeys(source.sample(words, min(len(words), number // 4))))
+            most = max(number, len(texts))
             while own and len(texts) < most:  # a varied query; or words of the shop and of the language thrown together
                 before, text = len(texts), source.choice(asked)
                 if source.random() >= rules["varied"]:
@@ -158,7 +162,10 @@ class Desk:
                 most -= len(texts) == before  # a tiny shop has no more
             found = [text for text in texts if text]
             began = time.monotonic()
-            self._transfer = (found, *scores(self.model, self.tokenizer, found, self.max_tokens, kind=precision(self.rules["train"])))
+            answers = scores(self.model, self.tokenizer, found, self.max_tokens, kind=precision(self.rules["train"]))
+            wrong = [source.randrange(len(found)) for _ in range(rules["transfer"] - number)] if found else []
+            meant = [*range(len(found)), *wrong]
+            self._transfer = ([*found, *(mistype(found[row]) for row in wrong)], *(part[meant] for part in answers))
             self.echo(f"compress: the teacher answered {len(found):,} texts in {time.monotonic() - began:.0f} s")
         return self._transfer
 

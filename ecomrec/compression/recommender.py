@@ -1,5 +1,5 @@
-"""Compresses the recommender's user encoder: only the newest position is computed, heads and channels that matter little are cut
-away and what is left recovers by learning the whole encoder's vectors, and the weights become INT8.
+"""Compresses the recommender's user encoder and its item table: only the newest position is computed, blocks, heads and channels that matter
+little are cut away, or users and items get fewer dimensions (`user_students`); what is left learns the whole encoder's vectors; INT8.
 
 Where only the newest position is asked for, a one-block transformer needs keys and values of all positions, but queries, mixing
 and feed-forward of one: the same answer for a fraction of the work. That is exact, so it is no variant but the export itself;
@@ -20,18 +20,20 @@ import torch
 from torch import nn
 
 from ecomrec import artifact, metrics
-from ecomrec.compression import graph, prune, students, variants
+from ecomrec.compression import graph, students, user_students, variants
 from ecomrec.dataset import TEST, VALID
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed, InputError
 from ecomrec.heldout import K, before, held_out, popular
-from ecomrec.models import Histories, itemitem, serving, standin
+from ecomrec.models import Histories, itemitem, serving, standin, tables
+from ecomrec.models.encoder import warm_linear
 from ecomrec.models.sequential import UserEncoder, baskets, flatten, means, pad
-from ecomrec.recommender import TEXT, TRAINING, in_torch, prepare, recipe_for, restore
+from ecomrec.recommender import COUNTS, TEXT, TRAINING, in_torch, prepare, recipe_for, restore
 from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
 BENCH = ".variants"
+SPANNED = 2000  # users whose vectors say which dimensions a narrow student needs
 NUMBERS = ("half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")
 
 
@@ -55,7 +57,8 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
             made.append(found)
     rows = variants.measure(made, list(range(len(desk.held["users"]))), np.ones(len(desk.held["users"])), settings.seed, echo)
     served = variants.choose(rows, limits)
-    (folder / BENCH / served / "encoder.onnx").replace(folder / "encoder.onnx")
+    for file in next(variant.files for variant in made if variant.name == served):
+        file.replace(folder / file.name)
     (folder / "config.json").write_text(json.dumps({**desk.config, "encoder": "encoder.onnx"}, indent=1, sort_keys=True), encoding="utf-8")
     shutil.rmtree(folder / BENCH)
     fitted = standin.fit(replace(serving.sequential(folder, {**desk.config, "encoder": "encoder.onnx"}, settings.threads), **desk.parts), desk.everyone(), settings.seed)
@@ -84,7 +87,8 @@ class Desk:
         self.parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "readiness": chosen["readiness"], "trend": chosen["trend"]}
         self.original = replace(in_torch(self.model, self.data, sold, self.own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"]), **self.parts)
         self.config = {"max_baskets": self.own["max_baskets"], **{name: chosen[name] for name in NUMBERS}}
-        np.savez(folder / "tables.npz", item_ids=self.data.item_ids, table=self.original.table, bias=self.original.bias, again=self.original.again, popularity=sold)
+        self.columns = {"item_ids": self.data.item_ids, "bias": self.original.bias, "again": self.original.again, "popularity": sold}
+        tables.save(folder / tables.FILE, self.original.table, self.columns)
         np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
         self._expected: np.ndarray | None = None
 
@@ -101,26 +105,41 @@ class Desk:
 
     def make(self, wish: dict) -> variants.Variant:
         """One of the recipe's [[compress.variants]]."""
-        numbers = graph.numbers(wish)
-        place, encoder, facts = self.folder / BENCH / wish["name"], self.model.encoder, {}
+        numbers, items = graph.numbers(wish), wish.get("items", "")
+        if items not in ("", "int8"):
+            raise InputError(f'items = "{items}"', 'write "int8", or leave `items` out of the variant: then they are FP32')
+        place, encoder, table, narrow, facts, columns = self.folder / BENCH / wish["name"], copy.deepcopy(self.model.encoder), self.original.table, None, {}, self.columns
         place.mkdir(parents=True, exist_ok=True)
-        if {"heads", "channels"} & set(wish):
-            encoder = shrink(encoder, self._worth(), wish.get("heads", 0), wish.get("channels", 0))
-        if "distil" in wish:
-            facts = self._teach(encoder, {**self.rules["compress"]["distil"], **wish["distil"]}, wish["name"])
+        worth = self._worth() if {"heads", "channels"} & set(wish) else []
+        if "blocks" in wish:
+            encoder, kept = user_students.fewer(encoder, wish["blocks"], self.grids(self.held["histories"], 256))
+            worth = [worth[block] for block in kept] if worth else []
+        if worth:
+            encoder = user_students.shrink(encoder, worth, wish.get("heads", 0), wish.get("channels", 0))
+        if "dim" in wish:
+            narrow = self._space(wish["dim"] if wish["dim"] >= 1 else round(wish["dim"] * self.own["dim"]))
+            columns = {**columns, "bias": columns["bias"] + table @ narrow.centre}
+            encoder, table, facts["scores_kept"] = user_students.narrow(encoder, len(narrow.worth)), table @ narrow.items, round(narrow.kept, 4)
+        listed = self.folder / tables.FILE
+        if narrow or items:
+            listed = place / tables.FILE
+            table = tables.save(listed, table, columns, bool(items))
+        if "distil" in wish or narrow:
+            facts |= self._teach(encoder, table, narrow, {**self.rules["compress"]["distil"], **wish.get("distil", {})}, wish["name"])
         path, everywhere = place / "encoder.onnx", wish.get("positions") == "all"
-        example = (torch.zeros(2, 3, self.own["dim"]), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64))
+        example = (torch.zeros(2, 3, table.shape[1]), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64))
         axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "last": {0: "users"}, "states": {0: "users", **({1: "baskets"} if everywhere else {})}}
         if everywhere:
             example, _ = example[:2], axes.pop("last")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph.export(encoder, example, path, ["vectors", "days", "last"][:len(example)], ["states"], axes)
-        graph.quantise(path, numbers, self._feeds)
+        graph.quantise(path, numbers, lambda: self._feeds(table))
         facts["peak_mb"] = variants.peak_mb("ecomrec.compression.graph:load_once", str(path))
-        served = replace(serving.sequential(self.folder, {**self.config, "encoder": str(path.relative_to(self.folder))}, self.settings.threads), **self.parts)
+        own = {"encoder": str(path.relative_to(self.folder)), "tables": str(listed.relative_to(self.folder))}
+        served = replace(serving.sequential(self.folder, {**self.config, **own}, self.settings.threads), **self.parts)
         technique = students.describe(wish) + (", all positions" if everywhere else ", newest position only")
-        return self._variant(wish["name"], technique, served, serving.onnx_encoder(path, self.settings.threads), [path], facts)
+        return self._variant(wish["name"], technique, served, serving.onnx_encoder(path, self.settings.threads), [path, listed], facts)
 
     def agreement(self, ranked: np.ndarray) -> float:
         """Mean share of PyTorch's first K items that `ranked` holds too."""
@@ -128,16 +147,16 @@ class Desk:
 
     def _variant(self, name: str, technique: str, model: serving.Sequential, encode: Callable, files: list[Path], facts: dict | None = None) -> variants.Variant:
         """Quality as the whole model ranks with this encoder; time of the encoder with what it needs from the user's history. The facts keep the
-        lists and the encoder itself, for whoever asks more."""
+        lists, the model and the encoder itself, for whoever asks more."""
         given, held = self.held["histories"], self.held
         ranked, _ = model.recommend(given, held["day"], K, held["exclude"])
         values = metrics.per_user(ranked, held["offsets"], held["items"], K)[f"NDCG@{K}"]
         alone = replace(model, encode=encode)
-        return variants.Variant(name, technique, files, values, lambda rows: alone.vectors(given.users(rows[0], rows[-1] + 1)), {**(facts or {}), "ranked": ranked, "encode": encode})
+        return variants.Variant(name, technique, files, values, lambda rows: alone.vectors(given.users(rows[0], rows[-1] + 1)), {**(facts or {}), "ranked": ranked, "model": model, "encode": encode})
 
-    def grids(self, users: int, size: int = 64) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Position vectors, days and which positions are real, of validation users' histories, batch by batch."""
-        history = self.held["histories"].users(0, min(users, len(self.held["users"])))
+    def grids(self, given: Histories, users: int, table: np.ndarray | None = None, size: int = 64) -> list[user_students.Grid]:
+        """What the encoder reads of the first `users` histories, batch by batch; `table`: the items' vectors, if not the trained ones."""
+        table, history = self.original.table if table is None else table, given.users(0, min(users, len(given)))
         given = baskets(history.offsets, history.items, history.days, history.weights, self.own["max_baskets"], self.data.by_user)
         counts, found = np.diff(given.users), []
         order = np.argsort(counts, kind="stable")
@@ -146,18 +165,33 @@ class Desk:
             rows = order[first:first + size]
             basket, row, column, days = pad(given, rows)
             flat, starts, _ = flatten(given, basket)
-            vectors, real = np.zeros((*days.shape, self.own["dim"]), dtype=np.float32), np.zeros(days.shape, dtype=bool)
-            vectors[row, column] = means(self.original.table, flat, starts)
+            vectors, real = np.zeros((*days.shape, table.shape[1]), dtype=np.float32), np.zeros(days.shape, dtype=bool)
+            vectors[row, column] = means(table, flat, starts)
             real[row, column] = True
             found.append((torch.from_numpy(vectors), torch.from_numpy(days), torch.from_numpy(real)))
         return found
+
+    def past(self, users: int) -> Histories:
+        """What `users` of the users, drawn by the seed, did on training days."""
+        known = np.unique(self.data.user[self.data.user < self.data.meta["users"]])
+        drawn = np.random.default_rng(self.settings.seed).permutation(known)[:users]
+        return before(self.data, VALID, np.sort(drawn))
 
     def everyone(self) -> Histories:
         """What all users did before the test part."""
         return before(self.data, TEST, np.unique(self.data.user[self.data.user < self.data.meta["users"]]))
 
-    def _feeds(self) -> list[dict[str, np.ndarray]]:
-        return [{"vectors": vectors.numpy(), "days": days.numpy(), "last": real.sum(dim=1).numpy() - 1} for vectors, days, real in self.grids(1024, max(1, min(64, len(self.held["users"]) // 8)))]
+    def _feeds(self, table: np.ndarray) -> list[dict[str, np.ndarray]]:
+        return [{"vectors": vectors.numpy(), "days": days.numpy(), "last": real.sum(dim=1).numpy() - 1}
+                for vectors, days, real in self.grids(self.held["histories"], 1024, table, max(1, min(64, len(self.held["users"]) // 8)))]
+
+    def _space(self, dim: int) -> user_students.Space:
+        """The `dim` dimensions that keep the trained scores best."""
+        with torch.inference_mode():
+            states = [self.model.encoder(vectors, days)[real].numpy() for vectors, days, real in self.grids(self.past(SPANNED), SPANNED)]
+        if not states:
+            raise InputError("no user has a history that says what the scores are made of", "load more days, or leave `dim` out of the variant")
+        return user_students.space(self.original.table, np.concatenate(states), np.load(self.folder / COUNTS) + 1.0, dim)
 
     def _worth(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Per block the importance of its heads [H] and channels [F] for the scores of all items."""
@@ -172,7 +206,7 @@ class Desk:
         for place, block in enumerate(encoder.blocks):
             block.out.register_forward_pre_hook(keep((place, "heads")))
             block.mlp[2].register_forward_pre_hook(keep((place, "channels")))
-        for vectors, days, real in self.grids(256):
+        for vectors, days, real in self.grids(self.held["histories"], 256):
             states = encoder(vectors.requires_grad_(), days)[real][:256]
             logits = states @ table.T
             nn.functional.cross_entropy(logits, logits.detach().argmax(dim=1), reduction="sum").backward()
@@ -181,48 +215,34 @@ class Desk:
         sums = {key: sum((part * part.grad).abs().sum(dim=(0, 1)) for part in parts) for key, parts in seen.items()}
         return [(sums[place, "heads"].view(block.heads, -1).sum(dim=1), sums[place, "channels"]) for place, block in enumerate(encoder.blocks)]
 
-    def _teach(self, student: UserEncoder, rules: dict, name: str) -> dict:
-        """`student` learns the states of the whole encoder at every position: mean squared error over their variance."""
-        grids = self.grids(rules["users"])
+    def _teach(self, student: UserEncoder, table: np.ndarray, narrow: user_students.Space | None, rules: dict, name: str) -> dict:
+        """`student`, which reads the items of `table`, learns the vectors of the whole encoder at every position of training days, in the
+        dimensions of `narrow`: squared error over their variance."""
+        past = self.past(rules["users"])
         with torch.inference_mode():
-            wanted = [self.model.encoder(vectors, days)[real].clone() for vectors, days, real in grids]
-        spread = float(torch.cat(wanted).var())
+            wanted = [self.model.encoder(vectors, days)[real] for vectors, days, real in self.grids(past, len(past))]
+            wanted = [(states - torch.from_numpy(narrow.centre)) @ torch.from_numpy(narrow.users) for states in wanted] if narrow else [states.clone() for states in wanted]
+        if not wanted:
+            raise InputError("no user has a history to learn from", "load more days, or ask for variants that are not distilled")
+        given = self.grids(past, len(past), table)
+        worth = torch.from_numpy(narrow.worth) if narrow else torch.ones(wanted[0].shape[1])
+        worth = worth / (torch.cat(wanted).var(dim=0) * worth).mean().clamp(min=1e-12)
         optimizer, random, losses = torch.optim.AdamW(student.parameters(), lr=rules["learning_rate"]), np.random.default_rng(self.settings.seed), []
-        began = time.monotonic()
-        student.train()
+        schedule, began = warm_linear(optimizer, rules["epochs"] * len(given), 0.05), time.monotonic()
+        student.eval()  # it learns without dropout
         for _ in range(rules["epochs"]):
-            for place in random.permutation(len(grids)):
-                vectors, days, real = grids[place]
-                loss = nn.functional.mse_loss(student(vectors, days)[real], wanted[place].clone()) / spread
+            for place in random.permutation(len(given)):
+                vectors, days, real = given[place]
+                loss = ((student(vectors, days)[real] - wanted[place].clone()).square() * worth).mean()
                 if not torch.isfinite(loss):
                     raise AuditFailed(f"{name}: the loss is {loss.item()}", "lower its learning_rate in the recipe")
                 loss.backward()
                 optimizer.step()
+                schedule.step()
                 optimizer.zero_grad(set_to_none=True)
                 losses.append(loss.item())
-        student.eval()
-        first, last = np.mean(losses[:len(grids)]), np.mean(losses[-len(grids):])
+        first, last = np.mean(losses[:len(given)]), np.mean(losses[-len(given):])
         if rules["epochs"] > 1 and last >= first:
             raise AuditFailed(f"{name} never learned: its loss went from {first:.3f} to {last:.3f}", "raise epochs or learning_rate in the recipe")
+        self.echo(f"compress: {name}: distilled in {time.monotonic() - began:.0f} s, loss {first:.3f} to {last:.3f}")
         return {"distilled_s": round(time.monotonic() - began, 1), "distilled_loss": [round(float(first), 4), round(float(last), 4)]}
-
-
-def shrink(encoder: UserEncoder, worth: list[tuple[torch.Tensor, torch.Tensor]], heads: int = 0, channels: int = 0) -> UserEncoder:
-    """A copy of `encoder` whose blocks keep their best `heads` and feed-forward `channels`; 0: all of them."""
-    small = copy.deepcopy(encoder)
-    for part in small.modules():
-        if isinstance(part, nn.Dropout):
-            part.p = 0.0
-    for block, (of_heads, of_channels) in zip(small.blocks, worth, strict=True):
-        if heads and heads < block.heads:
-            best, inner = of_heads.topk(heads).indices.sort().values, block.out.in_features
-            kept = (best.unsqueeze(1) * (inner // block.heads) + torch.arange(inner // block.heads)).flatten()
-            block.query_key_value = prune.rows(block.query_key_value, torch.cat([kept + shift * inner for shift in range(3)]))
-            block.out = prune.columns(block.out, kept)
-            for table in (block.lag, block.step):
-                table.weight, table.embedding_dim = nn.Parameter(table.weight.detach()[:, best].clone()), heads
-            block.heads = heads
-        if channels and channels < block.mlp[0].out_features:
-            best = of_channels.topk(channels).indices.sort().values
-            block.mlp[0], block.mlp[2] = prune.rows(block.mlp[0], best), prune.columns(block.mlp[2], best)
-    return small

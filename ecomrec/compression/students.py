@@ -86,9 +86,11 @@ def describe(wish: dict) -> str:
     words = []
     if wish.get("conv"):
         words.append(f"{wish['conv']['layers']} separable convolutions of width {wish['conv']['dim']}")
-    words += [f"{wish[name]} {name} kept" for name in ("layers", "heads", "channels") if wish.get(name)]
+    words += [f"{wish[name]} {name} kept" for name in ("layers", "blocks", "heads", "channels") if wish.get(name)]
+    words += [f"users and items of {wish['dim'] if wish['dim'] >= 1 else format(wish['dim'], '.0%') + ' of the'} dimensions"] if wish.get("dim") else []
     words += ["words that are used"] if wish.get("vocabulary") else []
     words += [f"word table of rank {wish['width']}"] if wish.get("width") else []
-    words += ["distilled"] if "distil" in wish else []
+    words += ["distilled"] if "distil" in wish or wish.get("dim") else []
+    words += ["items in INT8"] if wish.get("items") else []
     kept = f" but for the {wish['in_float']} most sensitive layers" if wish.get("in_float") else ""
     return ", ".join([*words, f"{wish['int8']} INT8{kept}" if wish.get("int8") else "FP16" if wish.get("half") else "FP32"])

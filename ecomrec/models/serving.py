@@ -16,7 +16,7 @@ from scipy import sparse
 from ecomrec import artifact
 from ecomrec.compression import graph
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, kernels, popularity, standin
+from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, kernels, popularity, standin, tables
 from ecomrec.models.sequential import baskets, user_vectors
 
 
@@ -168,10 +168,10 @@ def load(folder: Path, threads: int = 0):
 
 
 def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.ndarray | None = None) -> Sequential:
-    """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the blend."""
-    with np.load(folder / "tables.npz", allow_pickle=False) as data:
-        tables = {name: data[name] for name in ("item_ids", "table", "bias", "popularity", "again")}
+    """The sequential model in `folder`, sealed or not yet; `config` names the ONNX file and the numbers of the blend, and the tables' file
+    while that is not the folder's own."""
+    listed = tables.load(folder / config.get("tables", tables.FILE))
     numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")}
     # Blocks of users run side by side, each with one thread: little waits for another.
-    return Sequential(**tables, **numbers, encode=onnx_encoder(folder / config["encoder"], 1), linear=itemitem.load(folder / "linear"),
+    return Sequential(**listed, **numbers, encode=onnx_encoder(folder / config["encoder"], 1), linear=itemitem.load(folder / "linear"),
                       item_vectors=item_vectors, threads=threads or os.cpu_count() or 1, stand_in=standin.load(folder))

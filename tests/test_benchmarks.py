@@ -1,0 +1,19 @@
+"""The files that benchmarks write."""
+
+import json
+
+import benchmarks
+
+
+def test_cases_of_several_commands_keep_their_own_commit_and_date(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmarks, "RESULTS", tmp_path)
+    monkeypatch.setattr(benchmarks, "commit", lambda: "new")
+    old = {"command": "a", "commit": "old", "date": "2026-01-02", "cases": {"a.speed": {"value": 1}, "a.name": "slim", "b.speed": {"value": 2}, "c": {"value": 3, "commit": "oldest", "date": "2026-01-01"}}}
+    (tmp_path / "x.json").write_text(json.dumps(old))
+    for _ in range(2):  # what is written is read again
+        benchmarks.write("x", "b", benchmarks.merged("x", lambda key: key.startswith("b."), {"b.speed": {"value": 4}}))
+    told = json.loads((tmp_path / "x.json").read_text())
+    assert told["commit"] == "new" and told["cases"]["a.name"] == "slim"
+    assert {key: (case["value"], case["commit"]) for key, case in told["cases"].items() if key != "a.name"} == {"a.speed": (1, "old"), "b.speed": (4, "new"), "c": (3, "oldest")}
+    assert told["cases"]["a.speed"]["date"] == "2026-01-02" and told["cases"]["b.speed"]["date"] == told["date"]
+    assert set(benchmarks.merged("none", bool, {"a": {"value": 1}})) == {"a"}

@@ -16,7 +16,18 @@ from scipy import sparse
 from ecomrec import artifact
 from ecomrec.compression import graph
 from ecomrec.errors import AuditFailed
-from ecomrec.models import Histories, Ranked, als, decayed_counts, frequency, itemitem, kernels, popularity, standin, tables
+from ecomrec.models import (
+    Histories,
+    Ranked,
+    als,
+    decayed_counts,
+    frequency,
+    itemitem,
+    kernels,
+    popularity,
+    standin,
+    tables,
+)
 from ecomrec.models.sequential import baskets, user_vectors
 
 

@@ -1,13 +1,12 @@
 """Scores all users with the champion and publishes their lists and profiles, live in one instant.
 
 **Starts** when a day's `events` are loaded or a new `champion` is promoted, for that day; or by hand.
-**prepare** checks the shop's rules, opens a publication, takes its snapshot of the catalogue and cuts the users into
-shards; **related** fills what is alike, bought together and popular; **score** (one mapped task a shard) writes each
-user's lists with a reason for each item (with `ECOMREC_RESCORE_DAYS`, users about whom nothing is new keep theirs); **profiles** describes each user; **promotions** says whom to show
-which of the shop's promotions (`ECOMREC_PROMOTIONS`); **search** brings `core.items.embedding` up to
-date and fills the query tables, with the champions of `retriever` and `query_classifier`; **audit** counts what
-is wrong; **publish** makes all tables live in one transaction, holds the day's purchases against the lists of before
-(`analytics.outcomes`) and drops publications that are no longer kept. **Emits** `recommendations`.
+**prepare** checks the shop's rules and promotions, opens a publication, takes its snapshot of the catalogue and cuts the users into shards; **related** fills
+what is alike, bought together and popular; **score** (one mapped task a shard) writes each user's lists with a reason for each item (with
+`ECOMREC_RESCORE_DAYS`, users about whom nothing is new keep theirs); **profiles** describes each user and says which promotions to show them
+(`ECOMREC_PROMOTIONS`); **search** brings `core.items.embedding` up to date and fills the query tables, with the champions of `retriever` and
+`query_classifier`; **audit** counts what is wrong; **publish** makes all tables live in one transaction, holds the day's purchases against the lists of
+before (`analytics.outcomes`) and drops publications that are no longer kept. **Emits** `recommendations`.
 
 Analysts read `analytics.user_recommendations`, `analytics.user_lists` (all contexts), `analytics.user_profiles` and more;
 they see the old publication until the last instant, then the new one. A rule that cannot hold fails **prepare** and is
@@ -54,15 +53,10 @@ def publish_recommendations():
 
     @task
     def profiles(plan: dict) -> dict:
-        from ecomrec.profiles import build
+        from ecomrec import profiles
+        from ecomrec.promotions import build as promotions
 
-        return build(settings(), plan["publication_id"], plan["day"])
-
-    @task
-    def promotions(plan: dict) -> dict:
-        from ecomrec.promotions.build import build
-
-        return build(settings(), plan["publication_id"], plan["day"])
+        return {step.__name__: step.build(settings(), plan["publication_id"], plan["day"]) for step in (profiles, promotions)}
 
     @task(queue="gpu", pool="gpu")
     def search(plan: dict) -> dict:
@@ -90,7 +84,7 @@ def publish_recommendations():
     audited = audit(plan)
     scored = score.partial(plan=plan).expand(shard=shards(plan))
     related(plan) >> scored
-    [scored, profiles(plan), promotions(plan), search(plan)] >> audited
+    [scored, profiles(plan), search(plan)] >> audited
     publish(plan, audited)
 
 

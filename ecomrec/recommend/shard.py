@@ -9,6 +9,7 @@ import numpy as np
 from ecomrec import database
 from ecomrec.models.serving import load
 from ecomrec.privacy import tombstones
+from ecomrec.promotions import offers
 from ecomrec.publication import partition, window
 from ecomrec.recommend import candidates, explain, kept, lists, policy, related, rules, write
 from ecomrec.recommend import catalogue as catalogues
@@ -37,8 +38,12 @@ class Shop:
 
 def prepare(settings: Settings, plan: dict, model_uri: str) -> dict:
     """Checks the rules against the catalogue and takes the publication's snapshot of it. Returns items and new ones, and `keep_from`, the
-    publication that users about whom nothing is new keep their lists of (None: nobody does), for the plan."""
+    publication that users about whom nothing is new keep their lists of (None: nobody does), for the plan.
+
+    A mistake in the shop's promotions is told here too, before anything is scored.
+    """
     shop_rules = rules.load(settings)
+    offers.load(settings)
     model = load(fetch(settings, model_uri), settings.threads)
     with database.connect(settings.shop_dsn, application="ecomrec prepare") as connection:
         rules.check(connection, shop_rules)

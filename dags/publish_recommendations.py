@@ -8,9 +8,8 @@ what is alike, bought together and popular; **score** (one mapped task a shard) 
 `query_classifier`; **audit** counts what is wrong; **publish** makes all tables live in one transaction, holds the day's purchases against the lists of
 before (`analytics.outcomes`) and drops publications that are no longer kept. **Emits** `recommendations`.
 
-Analysts read `analytics.user_recommendations`, `analytics.user_lists` (all contexts), `analytics.user_profiles` and more;
-they see the old publication until the last instant, then the new one. A rule that cannot hold fails **prepare** and is
-named in its log. Before the first `train_models` there is no champion: the run is skipped.
+Analysts read `analytics.user_recommendations`, `analytics.user_lists` (all contexts), `analytics.user_profiles` and more; they see the old publication until
+the last instant, then the new one. A rule that cannot hold fails **prepare** and is named in its log. Before the first `train_models` the run is skipped.
 **Run again**: a killed task starts over in the same publication. **When red**: what was live stays live.
 """
 

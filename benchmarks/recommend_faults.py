@@ -22,6 +22,7 @@ import numpy as np
 import psycopg2
 
 from benchmarks import figure, write
+from benchmarks.ingest import sql
 from benchmarks.ingest_faults import kill_server
 from benchmarks.recommend import DAY, RULES, fill, make_model
 from ecomrec.migrations import migrate
@@ -85,12 +86,6 @@ class Readers(threading.Thread):
                                 self.torn.append("a user without a list")
             except psycopg2.Error:  # the server is down: it was killed
                 time.sleep(0.05)
-
-
-def sql(settings: Settings, query: str) -> list[tuple]:
-    with psycopg2.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
-        cursor.execute(query)
-        return cursor.fetchall()
 
 
 def tables(settings: Settings) -> dict[str, tuple]:

@@ -11,6 +11,8 @@ ECOMREC_BENCHMARK_DATA names the folder of the public sets, PYTHON the peers' ow
 import argparse
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -73,16 +75,30 @@ def ours(settings: Settings, folder: Path, out: Path) -> None:
     """Train, compress, evaluate as the product does; the result is `out`.json."""
     if out.with_suffix(out.suffix + ".json").is_file():
         return
-    encode = recommender.encode_texts
-    cache = folder / "text.npy"
-    if cache.is_file():  # the same vectors for every seed
-        recommender.encode_texts = lambda *_: np.load(cache)
     out.mkdir(parents=True, exist_ok=True)
-    steps = {step.__name__: step(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True))
-             for step in (recommender.train, compress, recommender.evaluate)}
-    recommender.encode_texts = encode
-    np.save(cache, np.load(out / recommender.TEXT))
+    with texts_kept(folder, out):
+        steps = {step.__name__: step(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True))
+                 for step in (recommender.train, compress, recommender.evaluate)}
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(steps, indent=1, sort_keys=True))
+
+
+@contextmanager
+def texts_kept(folder: Path, out: Path) -> Iterator[None]:
+    """Within it a training into `out` takes the items' vectors of an earlier one on the data set in `folder`; afterwards they are kept for the next."""
+    cache, encode = folder / "text.npy", recommender.encode_texts
+    if cache.is_file():
+        recommender.encode_texts = lambda *_: np.load(cache)
+    try:
+        yield
+    finally:
+        recommender.encode_texts = encode
+    np.save(cache, np.load(out / recommender.TEXT))
+
+
+def one_point(rules: dict) -> dict:
+    """`rules` with one point of each search of the item-item part: where the transformer is what is measured."""
+    return rules | {section: {key: value[:1] if isinstance(value, list) else {name: each[:1] for name, each in value.items()} for key, value in rules[section].items()}
+                    for section in ("ease", "linear")}
 
 
 def cold(settings: Settings, folder: Path, out: Path) -> None:

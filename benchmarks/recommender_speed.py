@@ -19,7 +19,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import figure, write
-from benchmarks.recommender import prepared
+from benchmarks.recommender import one_point, prepared
 from ecomrec import recommender
 from ecomrec.settings import Settings
 
@@ -43,10 +43,8 @@ def operations(settings: Settings, data: Path, out: Path, text: Path) -> float:
     """Floating-point operations of one epoch of the transformer; `text`: the items' vectors, as encoding them is not part of it."""
     vectors = np.load(text)
     recommender.encode_texts = lambda *_: vectors
-    rules = recommender.recipe()
+    rules = one_point(recommender.recipe())
     rules["sequential"]["by_user"]["epochs"] = 1
-    for section in ("ease", "linear"):
-        rules[section] = {key: value[:1] if isinstance(value, list) else {name: each[:1] for name, each in value.items()} for key, value in rules[section].items()}
     with FlopCounterMode(display=False) as counter:
         recommender.train(settings, data, out, lambda line: None, rules)
     return float(counter.get_total_flops())

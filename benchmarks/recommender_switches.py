@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import figure, write
-from benchmarks.recommender import prepared
+from benchmarks.recommender import one_point, prepared, texts_kept
 from ecomrec import dataset, recommender
 from ecomrec.errors import InputError
 from ecomrec.settings import Settings
@@ -26,11 +26,9 @@ SWITCHES = {"default": {}, "adversarial_0.1": {"adversarial": 0.1}, "adversarial
 
 def rules_with(changes: dict) -> dict:
     """The default recipe with these values of [sequential] for every split, and one point of each search that is not its own."""
-    rules = recommender.recipe()
+    rules = one_point(recommender.recipe())
     rules["sequential"].update(changes)
     rules["sequential"]["by_user"].update(changes)
-    for section in ("ease", "linear"):
-        rules[section] = {key: value[:1] if isinstance(value, list) else {name: each[:1] for name, each in value.items()} for key, value in rules[section].items()}
     return rules
 
 
@@ -38,13 +36,10 @@ def one(settings: Settings, folder: Path, changes: dict, out: Path) -> dict:
     """A training; its best validation NDCG@10 and seconds an epoch."""
     place = out.with_suffix(out.suffix + ".json")
     if not place.is_file():
-        cache, encode = folder / "text.npy", recommender.encode_texts
-        if cache.is_file():  # the same vectors for every training
-            recommender.encode_texts = lambda *_: np.load(cache)
-        done = recommender.train(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True), rules_with(changes))
-        recommender.encode_texts = encode
-        np.save(cache, np.load(out / recommender.TEXT))
-        place.write_text(json.dumps({"valid_ndcg10": max(point["valid_ndcg10"] for point in done["curve"]), "epoch_s": done["fit_s"] / len(done["curve"])}))
+        out.mkdir(parents=True, exist_ok=True)
+        with texts_kept(folder, out):
+            done = recommender.train(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True), rules_with(changes))
+        place.write_text(json.dumps({"valid_ndcg10": max(done["curve"]), "epoch_s": done["fit_s"] / len(done["curve"])}))
     return json.loads(place.read_text())
 
 

@@ -275,7 +275,7 @@ def bare_copy(settings: Settings, plan: dict) -> dict:
     return {"seconds": seconds, "list_bytes": lists, "candidate_bytes": candidates}
 
 
-def main(users: int, items: int) -> None:
+def main(users: int = 100_000, items: int = 50_000) -> None:
     """Measures and writes results/recommend.json."""
     from ecomrec.migrations import migrate
     from ecomrec.runtime import postgres
@@ -316,4 +316,4 @@ def main(users: int, items: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(number) for number in (sys.argv[1:3] or ("100000", "50000"))))
+    main(*(int(number) for number in sys.argv[1:3]))

@@ -17,7 +17,7 @@ from ecomrec.promotions import build as promotions
 from ecomrec.publication import audit, go_live, open_publication, partition, prune, window
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend import kept, rules
-from ecomrec.recommend.shard import TABLES, open_shop, score_shard, write_users
+from ecomrec.recommend.shard import TABLES, one_thread, open_shop, score_shard, write_users
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
@@ -62,7 +62,7 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
         return {"shard": shard["shard"], "scored": done["users"], "copied": 0, "seconds": done["seconds"]}
     fresh, live = ({table: partition(table, number) for table in TABLES} for number in (made["publication_id"], made["live"]))
     keys = {"publication_id": made["publication_id"], "live": made["live"], "shard": shard["shard"]}
-    with database.connect(settings.shop_dsn, application=f"ecomrec refresh {shard['shard']}") as connection:
+    with one_thread(settings), database.connect(settings.shop_dsn, application=f"ecomrec refresh {shard['shard']}") as connection:
         tombstones.shield(connection)
         for table in TABLES:
             database.execute(connection, "recommend/clear_shard", keys, partition=fresh[table])

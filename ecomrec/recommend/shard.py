@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ecomrec import database
 from ecomrec.models.serving import load
@@ -55,7 +56,7 @@ def prepare(settings: Settings, plan: dict, model_uri: str) -> dict:
 def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> dict:
     """Writes the lists of `shard` (an entry of `plan["shards"]`). Returns shard, users, how many of them kept their lists, seconds and users per second."""
     started, touched = time.monotonic(), {}
-    with database.connect(settings.shop_dsn, application=f"ecomrec score {shard['shard']}") as connection:
+    with one_thread(settings), database.connect(settings.shop_dsn, application=f"ecomrec score {shard['shard']}") as connection:
         tombstones.shield(connection)
         shop = open_shop(connection, settings, plan, load(fetch(settings, model_uri), settings.threads))
         parameters = {**window(settings, plan["day"]), **shard, "field": settings.segment_field}
@@ -70,6 +71,11 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
         database.execute(connection, "recommend/count", {**keys, "rules": list(touched), "lists": list(touched.values())})
     seconds = time.monotonic() - started
     return {"shard": shard["shard"], "users": users, "kept": kept_users, "seconds": round(seconds, 2), "users_per_s": round(users / max(seconds, 1e-9), 1)}
+
+
+def one_thread(settings: Settings) -> threadpool_limits:
+    """Shards run beside one another: a matrix product that waits for a second core which another shard holds takes several times as long."""
+    return threadpool_limits(settings.threads or 1, "blas")
 
 
 def write_users(connection, plan: dict, number: int, shop: Shop, parameters: dict, touched: dict[str, int] | None = None, **which) -> int:

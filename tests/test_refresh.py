@@ -30,8 +30,10 @@ def refreshed(settings, model_uri, key="refresh", **asked):
     return made, done, refresh.publish(settings, made, "test")
 
 
+@pytest.mark.parametrize("by_name", [0, 1000])
 @pytest.mark.parametrize("what", CHANGES)
-def test_a_refresh_equals_a_full_run(small, model, what):  # noqa: F811
+def test_a_refresh_equals_a_full_run(small, model, what, by_name, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(refresh, "BY_NAME", by_name)
     small = small.model_copy(update={"shard_users": 3})
     run(small, model)
     change(small, CHANGES[what])

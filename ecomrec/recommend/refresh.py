@@ -21,6 +21,8 @@ from ecomrec.recommend.shard import TABLES, one_thread, open_shop, score_shard, 
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
+BY_NAME = 1000  # users of a shard whose histories are asked for by name; of more, all that the shard does not keep
+
 
 def plan(settings: Settings, run_key: str, model_version: str, model_uri: str, items: list[str] | None = None, category: str | None = None,
          since: str | None = None, dry_run: bool = False) -> dict:
@@ -75,7 +77,8 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
         if touched:
             shop = open_shop(connection, settings, made, load(fetch(settings, made["model_uri"]), settings.threads))
             parameters = {**window(settings, made["day"]), **shard, "field": settings.segment_field, "users": touched}
-            write_users(connection, made, shard["shard"], shop, parameters, name="recommend/histories_of", users=np.array(touched))
+            source = "recommend/histories_of" if len(touched) < BY_NAME else "recommend/histories"
+            write_users(connection, made, shard["shard"], shop, parameters, name=source, users=np.array(touched))
         for table in TABLES:
             tombstones.purge(connection, fresh[table])
     return {"shard": shard["shard"], "scored": len(touched), "copied": copied, "seconds": round(time.monotonic() - started, 2)}

@@ -46,6 +46,7 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     types = {"day": pa.date32(), "query": pa.string(), "category": pa.string(), "weight": pa.float64(), "count": pa.int64(), "simulated": pa.int64()}
     with database.connect(settings.shop_dsn, application="ecomrec labels") as connection, tempfile.TemporaryFile() as rows:
         totals = database.query(connection, "labels/searches", days)[0]
+        database.execute(connection, "labels/examined", {**days, "last": before_held_out(settings, last)})
         database.copy_out(connection, "labels/query_categories", rows, {**days, **weights})
         rows.seek(0)
         labelled = pyarrow.csv.read_csv(rows, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),  # a query may hold a line break

@@ -1,14 +1,16 @@
 """Searches in, labelled queries out, on a real Postgres."""
 
+import io
 import json
 from datetime import date, datetime, timedelta
 
+import numpy as np
 import psycopg2
 import pyarrow.parquet as pq
 import pytest
 from psycopg2.extras import Json
 
-from ecomrec import labels, transforms
+from ecomrec import database, labels, transforms
 from ecomrec.errors import InputError
 from ecomrec.queries import misspell, normalise
 from tests.shopdata import HISTORY, fill, purchase
@@ -147,3 +149,43 @@ def test_a_shop_without_searches_starts_from_its_titles(shop, tmp_path):
     found = labels.build(shop, "2017-03-10", tmp_path)
     assert found["searches"] == 0 and found["rows"]["train"] > 280 and found["rows"]["valid"] > 20 and found["rows"]["test"] > 20
     assert sum(found["rows"].values()) == 400 and found["categories"] == 2
+
+
+def test_looks_at_each_place_are_learned_from_products_shown_at_two(shop, write):
+    """Clicks drawn by a position-based model whose looks are known; better products stand higher, which plain click rates would take for looks."""
+    looks, source = (1.0, 0.6, 0.4, 0.3), np.random.default_rng(3)
+    events = io.StringIO()
+    for number in range(300):
+        appeal, place = source.uniform(0.1, 0.9), 0
+        place = min(2, int((0.9 - appeal) * 3.75))  # shown here and one lower, half of the times each
+        for time in range(60):
+            at = place + time % 2
+            for kind in ("impression", *(["click"] if source.random() < appeal * looks[at] else [])):
+                events.write(f"2026-02-01,{kind}{number}-{time},2026-02-01T10:00:00Z,u,{kind},i{number},q{number},{at + 1}\n")
+    events.seek(0)
+    with database.connect(shop.shop_dsn) as connection:
+        database.copy_in(connection, "core.events", ("event_day", "event_id", "event_time", "user_id", "event_type", "item_id", "query", "position"), events)
+        database.execute(connection, "labels/examined", {"first": date(2026, 1, 1), "last": date(2026, 3, 1)})
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT position, share FROM examined ORDER BY position")
+            found = dict(cursor.fetchall())
+    assert list(found) == [2, 3, 4] and [found[place] for place in (2, 3, 4)] == pytest.approx(looks[1:], rel=0.12)
+
+
+def test_a_click_where_few_look_weighs_more(shop, write, tmp_path, monkeypatch):
+    write([("2026-03-01", 0, "u", "s", "search", "Milk"), ("2026-03-01", 1, "u", "s", "click", "milk"), ("2026-03-01", 2, "u", "s", "click", "brie")])
+    plain = labelled(shop, tmp_path)
+    real = database.execute
+
+    def looks(connection, name, parameters=None, /, **identifiers):
+        done = real(connection, name, parameters, **identifiers)
+        if name == "labels/examined":
+            with connection.cursor() as cursor:
+                cursor.execute("INSERT INTO examined VALUES (2, 0.5)")
+        return done
+
+    with psycopg2.connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.search_outcomes SET position = CASE item_id WHEN 'milk' THEN 2 ELSE 1 END")
+    monkeypatch.setattr(database, "execute", looks)
+    assert plain == {("train", "milk", "Dairy/Milk"): (1.0, 1), ("train", "milk", "Dairy/Cheese"): (1.0, 1)}
+    assert labelled(shop, tmp_path) == {("train", "milk", "Dairy/Milk"): (2.0, 1), ("train", "milk", "Dairy/Cheese"): (1.0, 1)}

@@ -52,6 +52,7 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     days = {"first": first, "last": last}
     with database.connect(settings.shop_dsn, application="ecomrec pairs") as connection:
         items = copy(connection, "search/products", {}, PRODUCT)
+        database.execute(connection, "labels/examined", {"first": first, "last": valid - timedelta(days=1)})
         pairs = copy(connection, "search/pairs", days, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
         shown = copy(connection, "search/shown", {"first": first, "last": valid - timedelta(days=1)}, {"query": pa.string(), "item_id": pa.string()})
     for source, table in (("search/products", items), ("search/pairs", pairs), ("search/shown", shown)):

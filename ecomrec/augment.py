@@ -5,7 +5,7 @@ Easy data augmentation: Wei & Zou 2019.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -75,10 +75,16 @@ def hook(name: str) -> Callable[[str], str]:
         raise SettingsError(f"augment.back_translation = {name}: {error}", "write it as package.module:function") from error
 
 
+def whole_words(vocabulary: Iterable[str], least: int) -> list[str]:
+    """The words among an encoder's pieces of at least `least` letters, ascending; of a script that writes words in few characters, two will do."""
+    found = {piece.removeprefix("\u2581") for piece in vocabulary}
+    return sorted(word for word in found if word.isalpha() and len(word) >= (2 if word[0] > "\u2e7f" else least))
+
+
 def background(vocabulary: dict[str, int], shop: set[str], number: int, source: random.Random) -> list[str]:
     """`number` queries of one to three words that the encoder knows and the shop never used: what an out-of-shop query looks like.
 
     They stand in for the queries of people in the wrong shop, of which no log tells (outlier exposure, Hendrycks et al. 2019).
     """
-    words = sorted(word for piece in vocabulary if (word := piece.removeprefix("▁")).isalpha() and len(word) > 3 and word not in shop and not piece.startswith("##"))
+    words = sorted(set(whole_words(vocabulary, 4)) - shop)
     return [" ".join(source.choice(words) for _ in range(source.choice((1, 1, 2, 3)))) for _ in range(number)] if words else []

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from ecomrec.errors import SettingsError
+from ecomrec.models import multilingual
 
 BATCH_TOKENS = 4096
 
@@ -28,18 +29,26 @@ def encoder_path(name: str) -> str:
     return name
 
 
+def opened(name: str, dropout: float = 0.0, **options) -> tuple:
+    """`(tokenizer, encoder)` of the setting ECOMREC_ENCODER; `options` for the encoder. Raises SettingsError when there is none."""
+    try:
+        if name == multilingual.NAME:
+            return multilingual.load(dropout)
+        path = encoder_path(name)
+        return AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, **options)
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"ECOMREC_ENCODER={name}: no text encoder there ({str(error).splitlines()[0]})",
+                            "name a local folder, an installed package that carries a model, or a hub name that can be reached") from error
+
+
 def encode(texts: list[str], encoder: str, max_length: int = 64) -> np.ndarray:
     """Unit vectors float32 [len(texts), d], row i for texts[i]; an empty text is a text like any other.
 
     Raises SettingsError when the encoder cannot be loaded.
     """
     distinct = sorted(set(texts))
-    path = encoder_path(encoder)
-    try:
-        tokenizer, model = AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path).eval()
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"ECOMREC_ENCODER={encoder}: no text encoder there ({str(error).splitlines()[0]})",
-                            "name a local folder, an installed package that carries a model, or a hub name that can be reached") from error
+    tokenizer, model = opened(encoder)
+    model.eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     tokens = tokenizer(distinct, truncation=True, max_length=max_length)["input_ids"] if distinct else []

@@ -100,9 +100,9 @@ def test_a_pruned_vocabulary_reads_what_is_used_alike_and_spells_the_rest(teache
 def test_another_kind_of_tokenizer_is_told(teacher, tmp_path):
     folder, _, encoder = teacher
     told = json.loads((folder / "tokenizer.json").read_text())
-    told["model"] = {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 0}
+    told["model"] = {"type": "WordLevel", "vocab": {"a": 0, "[UNK]": 1}, "unk_token": "[UNK]"}
     (tmp_path / "other.json").write_text(json.dumps(told))
-    with pytest.raises(InputError, match="no WordPiece"):
+    with pytest.raises(InputError, match="neither WordPiece nor Unigram"):
         students.build(encoder, {"vocabulary": True}, tmp_path / "other.json", tmp_path, list, lambda: None)
 
 

@@ -103,7 +103,7 @@ def columns(linear: nn.Linear, kept: torch.Tensor) -> nn.Linear:
 
 
 def vocabulary(tokenizer: Path, texts: Iterable[str], target: Path) -> list[int] | None:
-    """Writes `target`: the WordPiece tokenizer without the pieces that `texts` never use. Returns the old id of each new one.
+    """Writes `target`: the WordPiece or Unigram tokenizer without the pieces that `texts` never use. Returns the old id of each new one.
 
     Single characters, special tokens and what is written in neither letters nor digits stay, so any word can still be spelled;
     a word whose piece is gone is read as smaller pieces. None, and nothing written, for a tokenizer of another kind.
@@ -111,28 +111,33 @@ def vocabulary(tokenizer: Path, texts: Iterable[str], target: Path) -> list[int]
     from tokenizers import Tokenizer
 
     told = json.loads(tokenizer.read_text(encoding="utf-8"))
-    if told["model"]["type"] != "WordPiece":
+    model = told["model"]
+    if model["type"] not in ("WordPiece", "Unigram"):
         return None
     reader = Tokenizer.from_str(json.dumps(told))
     reader.no_padding()
     reader.no_truncation()
     used = {piece for encoding in reader.encode_batch(sorted(set(texts)), add_special_tokens=False) for piece in encoding.ids}
-    special = {token["id"] for token in told["added_tokens"]}
-    old = sorted((number, piece) for piece, number in told["model"]["vocab"].items()
-                 if number in used or number in special or len(piece.removeprefix("##")) == 1 or piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"))
-    place = {number: new for new, (number, _) in enumerate(old)}
-    told["model"]["vocab"] = {piece: place[number] for number, piece in old}
+    processor = told.get("post_processor") or {}
+    special = {token["id"] for token in told["added_tokens"]} | {number for found in processor.get("special_tokens", {}).values() for number in found["ids"]}
+    pieces = {number: piece for piece, number in model["vocab"].items()} if model["type"] == "WordPiece" else {number: piece for number, (piece, _) in enumerate(model["vocab"])}
+    old = sorted(number for number, piece in pieces.items()
+                 if number in used or number in special or len(piece.removeprefix("##").removeprefix("\u2581")) <= 1 or piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"))
+    place = {number: new for new, number in enumerate(old)}
+    if model["type"] == "WordPiece":
+        model["vocab"] = {pieces[number]: place[number] for number in old}
+    else:
+        model["vocab"], model["unk_id"] = [model["vocab"][number] for number in old], place[model["unk_id"]]
     for token in told["added_tokens"]:
         token["id"] = place[token["id"]]
     # The post-processor names [CLS] and [SEP] by id too.
-    processor = told.get("post_processor") or {}
     for found in processor.get("special_tokens", {}).values():
         found["ids"] = [place[number] for number in found["ids"]]
     for name in ("sep", "cls"):
         if isinstance(processor.get(name), list):
             processor[name] = [processor[name][0], place[processor[name][1]]]
     target.write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
-    return [number for number, _ in old]
+    return old
 
 
 def embed(encoder: nn.Module, old: list[int]) -> nn.Module:

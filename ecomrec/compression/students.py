@@ -72,11 +72,13 @@ def build(encoder: nn.Module, wish: dict, tokenizer: Path, place: Path, texts: C
     if wish.get("vocabulary"):
         kept = prune.vocabulary(tokenizer, texts(), place / "tokenizer.json")
         if kept is None:
-            raise InputError("its tokenizer is no WordPiece, whose vocabulary can be pruned", "leave `vocabulary` out of the variant")
+            raise InputError("its tokenizer is neither WordPiece nor Unigram, whose vocabulary can be pruned", "leave `vocabulary` out of the variant")
         small = prune.embed(small, kept)
     if wish.get("conv"):
         return ConvEncoder(small.get_input_embeddings().weight.detach(), wish["conv"]["dim"], wish["conv"]["layers"], encoder.config.hidden_size)
     if {"layers", "heads", "channels"} & set(wish):
+        if not hasattr(encoder.encoder.layer[0], "attention"):
+            raise InputError("this encoder has no attention to prune", "leave `layers`, `heads` and `channels` out of the variant; `vocabulary`, `conv` and `int8` go")
         small = prune.shrink(small, worth(), wish.get("layers", 0), wish.get("heads", 0), wish.get("channels", 0))
     return prune.factor(small, wish["width"]) if wish.get("width") else small
 

@@ -8,21 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from transformers import AutoModel, AutoTokenizer
 
-from ecomrec.errors import SettingsError
-from ecomrec.text import encoder_path
+from ecomrec.text import opened
 
 
 def load_encoder(name: str, dropout: float = 0.1):
     """`(tokenizer, encoder)` of the setting ECOMREC_ENCODER. Raises SettingsError when there is none."""
-    path = encoder_path(name)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        encoder = AutoModel.from_pretrained(path, attn_implementation="eager", hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"ECOMREC_ENCODER={name}: no text encoder there ({str(error).splitlines()[0]})",
-                            "name a local folder, an installed package that carries a model, or a hub name that can be reached") from error
+    tokenizer, encoder = opened(name, dropout, attn_implementation="eager")
     encoder.pooler = None  # not part of a sentence encoder
     return tokenizer, encoder
 
@@ -46,13 +38,13 @@ def batches(lengths: list[int], size: int, source: random.Random) -> list[list[i
 
 
 def prepare(encoder: torch.nn.Module, rules: dict) -> torch.nn.Module:
-    """Freezes the word embeddings and the lower `frozen_layers`, or with `lora_rank` > 0 adds low-rank adapters instead."""
+    """Freezes the word embeddings and the lower `frozen_layers`, half of them at most, or with `lora_rank` > 0 adds low-rank adapters instead."""
     if rules["lora_rank"]:
         from peft import LoraConfig, get_peft_model
 
         config = LoraConfig(r=rules["lora_rank"], lora_alpha=2 * rules["lora_rank"], target_modules=["query", "key", "value", "dense"])
         return get_peft_model(encoder, config)
-    for part in (encoder.embeddings, *encoder.encoder.layer[:rules["frozen_layers"]]):
+    for part in (encoder.embeddings, *encoder.encoder.layer[:min(rules["frozen_layers"], len(encoder.encoder.layer) // 2)]):
         part.requires_grad_(False)
     return encoder
 

@@ -22,14 +22,14 @@ MINE = f"ecomrec-{socket.gethostname()}-"
 
 
 @contextmanager
-def open_duck(settings: Settings) -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
-    """A database in a folder of its own, and that folder; both are gone at the end. Raises EcomrecError when its disk is full."""
+def open_duck(settings: Settings, memory: str = "") -> Iterator[tuple[duckdb.DuckDBPyConnection, Path]]:
+    """A database in a folder of its own, and that folder; both are gone at the end. `memory`: another limit than a load's. Raises EcomrecError when its disk or its memory is full."""
     base = settings.scratch or Path(tempfile.gettempdir())
     base.mkdir(parents=True, exist_ok=True)
     _sweep(base)
     with tempfile.TemporaryDirectory(prefix=f"{MINE}{os.getpid()}-", dir=base) as name, duckdb.connect(f"{name}/scratch.duckdb") as connection:
         try:
-            connection.execute(f"SET memory_limit = '{settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
+            connection.execute(f"SET memory_limit = '{memory or settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
                                "SET preserve_insertion_order = true")
             yield connection, Path(name)
         except (duckdb.Error, OSError) as error:
@@ -101,7 +101,11 @@ class _Checked:
 
 
 def raise_if_full(error: duckdb.Error | OSError, folder: Path) -> None:
+    """Says what to do about a disk or a memory limit that is full; returns for any other error."""
     text = str(error)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        raise EcomrecError(f"a step needs more memory than it may take: {text.splitlines()[0]}",
+                           "raise ECOMREC_PROFILE_MEMORY (profiles, promotions) or ECOMREC_INGEST_MEMORY (loads) and run it again; what was live stays") from error
     if "No space left" in text or "max_temp_directory_size" in text:
         raise EcomrecError(f"no disk space left for a load in {folder.parent}: {text.splitlines()[0]}",
                            "free space there, or name another folder with ECOMREC_SCRATCH, and run it again; what was live stays") from error

@@ -15,7 +15,7 @@ ITEMS = {"item_id": "VARCHAR", "category": "VARCHAR", "brand": "VARCHAR", "price
 def build(settings: Settings, publication_id: int, day: str) -> dict:
     """Fills the profiles of a publication; a second time replaces the first. Returns users and seconds."""
     started, name = time.monotonic(), partition("user_profiles", publication_id)
-    with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection, open_duck(settings) as (duck, _):
+    with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection, open_duck(settings, settings.profile_memory) as (duck, _):
         tombstones.shield(connection)
         database.execute(connection, "publish/clear", partition=name)
         fill(duck, "bought", BOUGHT, connection, "profiles/bought", window(settings, day))

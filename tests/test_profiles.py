@@ -7,7 +7,9 @@ import pytest
 
 from ecomrec import profiles, publication
 from ecomrec.database import connect
-from ecomrec.settings import ROOT
+from ecomrec.duck import open_duck
+from ecomrec.errors import EcomrecError
+from ecomrec.settings import ROOT, Settings
 from tests.shopdata import fill, purchase, rows
 
 DAY = date(2017, 6, 30)
@@ -102,3 +104,9 @@ def test_the_audiences_of_the_document_run(published):
     assert [row[0] for row in found["One interest"]] == ["PETS"]
     assert {user for user, *_ in found["Due within three days"]} == set()  # the next order is due in four days
     assert {user for user, *_ in found["No discount needed"]} <= {"payer"}
+
+
+def test_a_step_that_needs_more_memory_says_which_setting_to_raise(tmp_path):
+    with pytest.raises(EcomrecError, match="more memory") as told, open_duck(Settings(_env_file=None, home=tmp_path), "20MB") as (duck, _):
+        duck.execute("SELECT list(range) FROM range(10_000_000)").fetchone()
+    assert "ECOMREC_PROFILE_MEMORY" in str(told.value)

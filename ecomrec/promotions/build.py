@@ -35,7 +35,7 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
         database.execute(connection, "publish/clear", partition=name)
         if not running:
             return {"users": 0, "promotions": 0, "contacts": 0, "basis": None, "seconds": round(time.monotonic() - started, 2)}
-        with open_duck(settings) as (duck, _):
+        with open_duck(settings, settings.profile_memory) as (duck, _):
             days = window(settings, day)
             fill(duck, "raw", BOUGHT, connection, "promotions/bought", days)
             fill(duck, "contacts", CONTACTS, connection, "promotions/contacts", days)

@@ -157,7 +157,7 @@ def test_static_int8_needs_enough_texts_and_keeps_the_answer(teacher, tmp_path, 
     assert graph.numbers({"half": True}) == "half"
     monkeypatch.undo()
     graph.quantise(path, "static", lambda: [given] * 8)
-    assert float((graph.session(path, 1).run(None, given)[0] * expected).sum(1).min()) > 0.95  # a processor without VNNI saturates: 0.968
+    assert float((graph.session(path, 1).run(None, given)[0] * expected).sum(1).min()) > 0.98
     assert graph.facts(path)["reads"]["input_ids"] == ["tensor(int64)", ["batch", "length"]] and graph.facts(path)["opset"] >= 17
     artifact.write_manifest(tmp_path, "retriever")
     path.write_bytes(path.read_bytes()[:-100])  # ONNX Runtime itself opens a file that lost its end

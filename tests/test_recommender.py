@@ -207,7 +207,7 @@ def test_users_and_items_of_fewer_dimensions_serve_in_one_sealed_folder(settings
     ranked, scores = model.recommend(given, held["day"], 10)
     assert (ranked >= 0).all() and np.isfinite(scores).all()
     alone = [replace(one, blend=0.0, repeat=0.0, trend=0.0).recommend(given, held["day"], 10)[0] for one in (model, teacher)]  # the transformers
-    assert np.mean([len(np.intersect1d(*rows)) / 10 for rows in zip(*alone, strict=True)]) >= 0.75  # static INT8 saturates on a processor without VNNI: 0.81 there
+    assert np.mean([len(np.intersect1d(*rows)) / 10 for rows in zip(*alone, strict=True)]) >= 0.85
     owned = given.items[given.offsets[:-1]][:, None]
     adds = model.contributions(given, owned, ranked, held["day"])
     assert adds.shape == (USERS, 10, 1) and np.isfinite(adds).all() and np.abs(adds).max() > 0

@@ -19,6 +19,7 @@ from ecomrec.errors import EcomrecError
 from ecomrec.settings import Settings
 
 MINE = f"ecomrec-{socket.gethostname()}-"
+ROOM = 256 << 20  # bytes: with less on its disk, a step that runs out of memory had nowhere to put the rest
 
 
 @contextmanager
@@ -103,9 +104,11 @@ class _Checked:
 def raise_if_full(error: duckdb.Error | OSError, folder: Path) -> None:
     """Says what to do about a disk or a memory limit that is full; returns for any other error."""
     text = str(error)
-    if isinstance(error, duckdb.OutOfMemoryException):
-        raise EcomrecError(f"a step needs more memory than it may take: {text.splitlines()[0]}",
-                           "raise ECOMREC_PROFILE_MEMORY (profiles, promotions) or ECOMREC_INGEST_MEMORY (loads) and run it again; what was live stays") from error
-    if "No space left" in text or "max_temp_directory_size" in text:
+    starved = isinstance(error, duckdb.OutOfMemoryException)
+    # A step that cannot put aside what does not fit reports now the disk, now its memory, whichever it meets first.
+    if "No space left" in text or "max_temp_directory_size" in text or (starved and shutil.disk_usage(folder).free < ROOM):
         raise EcomrecError(f"no disk space left for a load in {folder.parent}: {text.splitlines()[0]}",
                            "free space there, or name another folder with ECOMREC_SCRATCH, and run it again; what was live stays") from error
+    if starved:
+        raise EcomrecError(f"a step needs more memory than it may take: {text.splitlines()[0]}",
+                           "raise ECOMREC_PROFILE_MEMORY (profiles, promotions) or ECOMREC_INGEST_MEMORY (loads) and run it again; what was live stays") from error

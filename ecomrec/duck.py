@@ -30,6 +30,7 @@ def open_duck(settings: Settings, memory: str = "") -> Iterator[tuple[duckdb.Duc
     _sweep(base)
     with tempfile.TemporaryDirectory(prefix=f"{MINE}{os.getpid()}-", dir=base) as name, duckdb.connect(f"{name}/scratch.duckdb") as connection:
         try:
+            connection.execute(database.text("duck/macros"))
             connection.execute(f"SET memory_limit = '{memory or settings.ingest_memory}'; SET temp_directory = '{name}/spill'; SET TimeZone = 'UTC'; "
                                "SET preserve_insertion_order = true")
             yield connection, Path(name)
@@ -46,15 +47,16 @@ def _sweep(base: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def fill(duck: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str], connection, query: str, parameters: dict | None = None) -> None:
-    """Makes `table` of the rows that `sql/<query>.sql` gives in Postgres. `columns`: name -> DuckDB type, in the query's order."""
+def fill(duck: duckdb.DuckDBPyConnection, table: str, columns: dict[str, str], connection, query: str, parameters: dict | None = None, *,
+         select: str = "", **identifiers: str) -> None:
+    """Makes `table` of the rows that `sql/<query>.sql` gives in Postgres, or of what `select` makes of each. `columns`: name -> DuckDB type, in the query's order."""
     kinds = ", ".join(f"'{name}': '{kind}'" for name, kind in columns.items())
     spills = duck.execute("SELECT current_setting('temp_directory')").fetchone()[0]
     with tempfile.NamedTemporaryFile(suffix=".csv", dir=Path(spills).parent) as spool:
-        database.copy_out(connection, query, spool.file, parameters)  # the file itself: psycopg2 writes every row by a call
+        database.copy_out(connection, query, spool.file, parameters, **identifiers)  # the file itself: psycopg2 writes every row by a call
         spool.flush()
         # A quoted empty text is one, an unquoted one is NULL, as Postgres writes them.
-        duck.execute(f"CREATE OR REPLACE TABLE {table} AS FROM read_csv(?, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
+        duck.execute(f"CREATE OR REPLACE TABLE {table} AS {select} FROM read_csv(?, header = true, auto_detect = false, delim = ',', quote = '\"', escape = '\"', "
                      f"nullstr = '', allow_quoted_nulls = false, columns = {{{kinds}}})", [spool.name])
 
 
@@ -111,4 +113,4 @@ def raise_if_full(error: duckdb.Error | OSError, folder: Path) -> None:
                            "free space there, or name another folder with ECOMREC_SCRATCH, and run it again; what was live stays") from error
     if starved:
         raise EcomrecError(f"a step needs more memory than it may take: {text.splitlines()[0]}",
-                           "raise ECOMREC_PROFILE_MEMORY (profiles, promotions) or ECOMREC_INGEST_MEMORY (loads) and run it again; what was live stays") from error
+                           "raise ECOMREC_PROFILE_MEMORY (profiles, promotions, related products) or ECOMREC_INGEST_MEMORY (loads) and run it again; what was live stays") from error

@@ -18,10 +18,11 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
     with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection, open_duck(settings, settings.profile_memory) as (duck, _):
         tombstones.shield(connection)
         database.execute(connection, "publish/clear", partition=name)
-        fill(duck, "bought", BOUGHT, connection, "profiles/bought", window(settings, day))
-        fill(duck, "items", ITEMS, connection, "profiles/items")
+        fill(duck, "purchases", BOUGHT, connection, "profiles/bought", window(settings, day))
+        fill(duck, "catalogue", ITEMS, connection, "profiles/items")
         duck.execute("CREATE TABLE asked AS SELECT ?::DATE AS day, ?::BIGINT AS publication_id", [day, publication_id])
-        duck.execute(database.text("profiles/rhythm"))
+        for step in ("numbered", "rhythm"):
+            duck.execute(database.text(f"profiles/{step}"))
         for step in ("orders", "returns"):
             duck.execute(f"CREATE TABLE {step} AS {database.text(f'profiles/{step}')}")
         query = database.text("profiles/fill")

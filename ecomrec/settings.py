@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     promotions: Path | None = Field(None, description="The shop's promotions, a TOML file (docs/promotions.md): whom to show which. Empty: none.")
     segment_field: str = Field("country", description="Field of the events' context that cuts users into segments for rules and popular items. Empty: none.")
     refresh_after_catalog: bool = Field(False, description="Run refresh_catalog after every catalogue load.")
-    profile_memory: str = Field("2GB", pattern=r"^[0-9]+[MG]B$", description="Memory that profiles and promotions may take before they spill to disk: what is sorted over all users must fit.")
+    profile_memory: str = Field("2GB", pattern=r"^[0-9]+[MG]B$", description="Memory that profiles, promotions and related products may take before they spill to disk: what is sorted over all users must fit.")
     shard_memory_mb: int = Field(250, ge=10, description="Memory (MB) that the users of one mapped task may take; cuts the users into shards. The model and its scores come on top.")
     shard_users: int = Field(0, ge=0, description="Users scored by one mapped task. 0: as many as ECOMREC_SHARD_MEMORY_MB holds.")
     rescore_days: int = Field(0, ge=0, le=90, description="Days for which a user about whom nothing is new (no event, same model, rules and products) keeps their lists instead of "

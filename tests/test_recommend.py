@@ -145,6 +145,21 @@ def test_segments_have_their_own_catalogue(small, model):
     assert rows(small.shop_dsn, "SELECT DISTINCT segment FROM analytics.popular_items ORDER BY 1") == [("",), ("DE",)]
 
 
+def test_popular_products_are_what_most_people_bought_in_each_window_segment_and_category(small, model):
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("""UPDATE core.events SET context = '{"country": "DE"}' WHERE user_id IN ('u1', 'u2', 'u5') AND event_day > '2017-03-11'""")
+    run(small, model)
+    had, buyers = {name for name, in rows(small.shop_dsn, "SELECT item_id FROM core.items WHERE in_stock AND NOT deleted")}, {}
+    for user, name, age, segment in rows(small.shop_dsn, f"SELECT user_id, item_id, '{DAY}'::date - event_day, context ->> 'country' FROM core.events"):
+        number = int(name[1:])
+        for key in ((part, days, shelf) for part in {"", segment or ""} for days in (1, 7, 28) if age < days for shelf in ("", f"AISLE {number % 4}/SHELF {number % 8}") if name in had):
+            buyers.setdefault(key, {}).setdefault(name, set()).add(user)
+    expected = [(*key, *zip(*sorted(((name, len(users)) for name, users in found.items()), key=lambda pair: (-pair[1], pair[0])), strict=True)) for key, found in buyers.items()]
+    found = rows(small.shop_dsn, "SELECT segment, days, category, item_ids, buyers FROM recs.popular_items")
+    assert sorted((segment, days, shelf, tuple(names), tuple(counts)) for segment, days, shelf, names, counts in found) == sorted(expected)
+    assert {segment for segment, *_ in expected} == {"", "DE"} and len(expected) > 20
+
+
 def test_who_bought_the_one_never_sees_the_other(small, model):
     run(small, model, PLAIN + '[[rules]]\nname = "pair"\ndo = "block"\nwhen_bought = {item = "i07"}\ncategory = "AISLE 0"\n')
     bought = {user for user, name in rows(small.shop_dsn, "SELECT DISTINCT user_id, item_id FROM core.events") if name == "i07"}

@@ -5,19 +5,20 @@ changes neither table.
 """
 
 import time
-from datetime import date, timedelta
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
 from ecomrec import database
+from ecomrec.duck import fill, open_duck, stream
 from ecomrec.models.serving import load
 from ecomrec.models.topn import top
 from ecomrec.publication import partition
 from ecomrec.recommend import binary, write
 from ecomrec.recommend import catalogue as catalogues
-from ecomrec.recommend.histories import TEXT, codes, copy_out, positions
+from ecomrec.recommend.histories import TEXT, copy_out, positions
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
@@ -26,23 +27,34 @@ TOGETHER_DAYS = 91   # days of baskets that "bought together" counts
 SUPPORT = 3          # baskets that must hold both
 LARGEST = 100        # items of a basket; a larger one (a reseller's) says little about what goes together
 ROWS = 512           # items compared with all others at once
+BOUGHT = {"user_id": "VARCHAR", "item": "INTEGER", "age": "UTINYINT", "segment": "VARCHAR"}
+AVAILABLE = {"item": "INTEGER", "item_id": "VARCHAR", "category": "VARCHAR"}
+POPULAR = ("publication_id", "segment", "days", "category", "item_ids", "buyers")
 
 
 def build(settings: Settings, plan: dict, model_uri: str) -> dict:
     """Fills similar_items, bought_together and popular_items of a publication; a second time replaces the first. Returns rows of each and seconds."""
     started = time.monotonic()
     model = load(fetch(settings, model_uri), settings.threads)
-    with database.connect(settings.shop_dsn, application="ecomrec related") as connection:
+    with (database.connect(settings.shop_dsn, application="ecomrec related") as connection, open_duck(settings, settings.profile_memory) as (duck, _)):
         catalogue = catalogues.read(connection, model, plan["publication_id"])
         target = {name: partition(name, plan["publication_id"]) for name in ("similar_items", "bought_together", "popular_items")}
         for name in target.values():
             database.execute(connection, "publish/clear", partition=name)
+        _read(duck, connection, plan, settings.segment_field)
         rows = {"similar_items": write.copy_in(connection, target["similar_items"], _rows(plan, catalogue, *similar(catalogue), "scores")),
-                "bought_together": write.copy_in(connection, target["bought_together"], _rows(plan, catalogue, *together(connection, plan["day"], catalogue), "strengths"))}
-        parameters = {"publication_id": plan["publication_id"], "day": plan["day"], "field": settings.segment_field, "length": 100}
-        rows["popular_items"] = database.execute(connection, "recommend/popular", parameters, partition=target["popular_items"],
-                                                 served=partition("served_items", plan["publication_id"]))
+                "bought_together": write.copy_in(connection, target["bought_together"], _rows(plan, catalogue, *together(duck, catalogue), "strengths")),
+                "popular_items": stream(duck, database.text("recommend/popular"), [], lambda given: database.copy_in(connection, target["popular_items"], POPULAR, given))}
     return {**rows, "seconds": round(time.monotonic() - started, 2)}
+
+
+def _read(duck: duckdb.DuckDBPyConnection, connection, plan: dict, field: str) -> None:
+    """Makes the tables bought (user, item, age, segment), available and asked. A user is a hash of 64 bits: they are only counted."""
+    served = partition("served_items", plan["publication_id"])
+    fill(duck, "bought", BOUGHT, connection, "recommend/bought", {"day": plan["day"], "days": TOGETHER_DAYS, "field": field},
+         select='SELECT hash(user_id) AS "user", item, age, segment', served=served)
+    fill(duck, "available", AVAILABLE, connection, "recommend/available", served=served)
+    duck.execute("CREATE TABLE asked AS SELECT ?::BIGINT AS publication_id", [plan["publication_id"]])
 
 
 def similar(catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
@@ -58,20 +70,19 @@ def similar(catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
     return items, scores
 
 
-def together(connection, day: str, catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
+def together(duck: duckdb.DuckDBPyConnection, catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
     """The items most often in the same basket (a user's day), int32 [I, LENGTH], by baskets with both / sqrt(baskets with either one's product).
 
     One day at a time: memory holds the pairs that ever occur, not the baskets.
     """
     size = len(catalogue)
-    both, last = sparse.csr_matrix((size, size), dtype=np.float32), date.fromisoformat(day)
-    for back in range(TOGETHER_DAYS):
-        rows = copy_out(connection, "recommend/baskets", {"day": last - timedelta(days=back)}, {"user_id": TEXT, "item_id": TEXT})
-        item, user = positions(rows["item_id"], catalogue.ids), codes(rows["user_id"])[1]
+    both = sparse.csr_matrix((size, size), dtype=np.float32)
+    for age in range(TOGETHER_DAYS):
+        rows = duck.execute(database.text("recommend/baskets"), [age]).fetchnumpy()
+        user, item = np.unique(rows["user"], return_inverse=True)[1], rows["item"]
         if not len(item):
             continue
-        user, item = user[item >= 0], item[item >= 0]
-        baskets = sparse.csr_matrix((np.ones(len(item), dtype=np.float32), (user, item)), shape=(int(user.max(initial=-1)) + 1, size))
+        baskets = sparse.csr_matrix((np.ones(len(item), dtype=np.float32), (user, item)), shape=(int(user.max()) + 1, size))
         baskets.data[:] = 1
         baskets = baskets[np.diff(baskets.indptr) <= LARGEST]
         both = both + baskets.T @ baskets

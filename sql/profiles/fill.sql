@@ -1,4 +1,4 @@
--- DuckDB. One row per buyer, from everything bought in the window. Orders are days with a purchase. Means are of whole numbers, so that
+-- DuckDB. One row per buyer, from everything bought in the window; users, products, categories and brands are numbers (numbered.sql). Orders are days with a purchase. Means are of whole numbers, so that
 -- several threads give the same as one.
 WITH buyers AS (
     SELECT user_id, min(event_day) AS first_purchase, max(event_day) AS last_purchase, count(*) AS orders, sum(items) AS items_bought, sum(paid) / 1e6 AS spend,
@@ -23,29 +23,35 @@ kinds AS (
     SELECT user_id, count(DISTINCT item_id) AS distinct_items FROM bought GROUP BY user_id
 ),
 by_category AS (
-    SELECT user_id, category, split_part(category, '/', 1) AS first_level, count(*) AS bought FROM bought JOIN items USING (item_id) WHERE category IS NOT NULL GROUP BY ALL
+    SELECT user_id, category, count(*) AS bought FROM bought JOIN items USING (item_id) WHERE category IS NOT NULL GROUP BY ALL
+),
+best_categories AS (
+    SELECT user_id, total, unnest(best) AS place FROM (SELECT user_id, sum(bought) AS total, max(place(bought, category), 5) AS best FROM by_category GROUP BY user_id)
 ),
 categories AS (
-    SELECT user_id, '{' || string_agg(quoted(category), ',' ORDER BY place) || '}' AS names, '{' || string_agg(share::VARCHAR, ',' ORDER BY place) || '}' AS shares
-    FROM (SELECT user_id, category, (bought / sum(bought) OVER (PARTITION BY user_id))::FLOAT AS share,
-                 row_number() OVER (PARTITION BY user_id ORDER BY bought DESC, category) AS place FROM by_category)
-    WHERE place <= 5 GROUP BY user_id
+    SELECT user_id, '{' || string_agg(quoted(name), ',' ORDER BY place DESC) || '}' AS names,
+           '{' || string_agg((bought_at(place) / total)::FLOAT::VARCHAR, ',' ORDER BY place DESC) || '}' AS shares
+    FROM best_categories JOIN category_names ON number = number_at(place) GROUP BY user_id
 ),
 by_level AS (
-    SELECT user_id, first_level, sum(bought) AS bought FROM by_category GROUP BY ALL
+    SELECT user_id, first_level, sum(bought) AS bought FROM by_category JOIN category_names ON number = category GROUP BY ALL
 ),
 leanings AS (  -- the strongest by log-likelihood, of at least three purchases and a quarter more than the shop's mix
     SELECT user_id, arg_min(first_level, (-bought * ln(times), first_level)) AS first_level, arg_min(times, (-bought * ln(times), first_level)) AS times
-    FROM (SELECT user_id, first_level, bought, (bought / sum(bought) OVER (PARTITION BY user_id)) / (of_level / sum(bought) OVER ()) AS times
-          FROM by_level JOIN (SELECT first_level, sum(bought) AS of_level FROM by_level GROUP BY ALL) USING (first_level))
-    WHERE bought >= 3 AND times >= 1.25 GROUP BY user_id
+    FROM (SELECT user_id, first_level, bought, (bought / total) / share AS times
+          FROM by_level JOIN (SELECT user_id, sum(bought) AS total FROM by_level GROUP BY user_id) USING (user_id)
+          JOIN (SELECT first_level, sum(bought) / (SELECT sum(bought) FROM by_level) AS share FROM by_level GROUP BY first_level) USING (first_level) WHERE bought >= 3)
+    WHERE times >= 1.25 GROUP BY user_id
+),
+best_brands AS (
+    SELECT user_id, total, unnest(best) AS place
+    FROM (SELECT user_id, sum(bought) AS total, max(place(bought, brand), 3) AS best
+          FROM (SELECT user_id, brand, count(*) AS bought FROM bought JOIN items USING (item_id) WHERE brand IS NOT NULL GROUP BY ALL) GROUP BY user_id)
 ),
 brands AS (
-    SELECT user_id, '{' || string_agg(quoted(brand), ',' ORDER BY place) || '}' AS names, '{' || string_agg(share::VARCHAR, ',' ORDER BY place) || '}' AS shares
-    FROM (SELECT user_id, brand, (count(*) / sum(count(*)) OVER (PARTITION BY user_id))::FLOAT AS share,
-                 row_number() OVER (PARTITION BY user_id ORDER BY count(*) DESC, brand) AS place
-          FROM bought JOIN items USING (item_id) WHERE brand IS NOT NULL GROUP BY user_id, brand)
-    WHERE place <= 3 GROUP BY user_id
+    SELECT user_id, '{' || string_agg(quoted(name), ',' ORDER BY place DESC) || '}' AS names,
+           '{' || string_agg((bought_at(place) / total)::FLOAT::VARCHAR, ',' ORDER BY place DESC) || '}' AS shares
+    FROM best_brands JOIN brand_names ON number = number_at(place) GROUP BY user_id
 ),
 paid AS (  -- less than 95 percent of what the product costs on average is a discount
     SELECT user_id, item_id, price < 0.95 * usual AS cheap
@@ -67,7 +73,7 @@ bands AS (
     SELECT user_id, CASE least(2, floor(3 * percent_rank() OVER (ORDER BY level))) WHEN 0 THEN 'low' WHEN 1 THEN 'middle' ELSE 'high' END AS band
     FROM prices WHERE level IS NOT NULL
 )
-SELECT publication_id, user_id, first_purchase, last_purchase, day - last_purchase AS days_since_last, orders, items_bought, distinct_items,
+SELECT publication_id, name AS user_id, first_purchase, last_purchase, day - last_purchase AS days_since_last, orders, items_bought, distinct_items,
        spend, spend / orders AS average_order, days_between,
        CASE WHEN day - first_purchase < 28 THEN 'new' WHEN day - last_purchase < 28 THEN 'active' WHEN day - last_purchase < 56 THEN 'cooling' ELSE 'lapsed' END AS lifecycle,
        coalesce(c.names, '{}') AS top_categories, coalesce(c.shares, '{}') AS category_shares, coalesce(b.names, '{}') AS top_brands, coalesce(b.shares, '{}') AS brand_shares,
@@ -76,10 +82,10 @@ SELECT publication_id, user_id, first_purchase, last_purchase, day - last_purcha
        CASE WHEN coalesce(e.soonest, o.soonest) <= 28 THEN day + coalesce(e.soonest, o.soonest)::INT END AS next_from,
        CASE WHEN coalesce(e.latest, o.latest) <= 28 THEN day + coalesce(e.latest, o.latest)::INT END AS next_to,
        coalesce(e.lost, o.lost)::FLOAT AS churn_risk, l.first_level AS leans_to, l.times::FLOAT AS leaning
-FROM scored
+FROM scored JOIN users USING (user_id)
 LEFT JOIN returns e ON e.exact AND e.class = rhythm
 LEFT JOIN returns o ON NOT o.exact AND o.class = overdue(rhythm)
 JOIN weekdays USING (user_id) JOIN hours USING (user_id) JOIN kinds USING (user_id)
 LEFT JOIN categories c USING (user_id) LEFT JOIN brands b USING (user_id) LEFT JOIN leanings l USING (user_id)
 LEFT JOIN prices p USING (user_id) LEFT JOIN bands USING (user_id)
-ORDER BY user_id
+ORDER BY scored.user_id

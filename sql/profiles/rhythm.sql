@@ -6,5 +6,3 @@ CREATE MACRO rhythm(gap, idle) AS CASE
          + (idle >= 0.5 * gap)::INT + (idle >= gap)::INT + (idle >= 1.5 * gap)::INT + (idle >= 2 * gap)::INT + (idle >= 3 * gap)::INT + (idle >= 5 * gap)::INT END;
 -- What is left of it where too few were seen with the same rhythm: after one order or several, and how overdue.
 CREATE MACRO overdue(rhythm) AS CASE WHEN rhythm < 10 THEN rhythm ELSE 10 + rhythm % 10 END;
--- An element of a Postgres array.
-CREATE MACRO quoted(word) AS '"' || replace(replace(word, '\', '\\'), '"', '\"') || '"';

@@ -1,1 +1,2 @@
-SELECT user_id, item_id FROM core.events WHERE event_day = %(day)s AND event_type = 'purchase' AND item_id IS NOT NULL
+-- DuckDB. One day's baskets.
+SELECT "user", item FROM bought WHERE age = ?

@@ -1,0 +1,2 @@
+-- DuckDB. An element of a Postgres array.
+CREATE MACRO quoted(word) AS '"' || replace(replace(word, '\', '\\'), '"', '\"') || '"';

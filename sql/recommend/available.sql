@@ -1,0 +1,1 @@
+SELECT number AS item, item_id, category FROM {served} WHERE available

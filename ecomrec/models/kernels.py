@@ -3,17 +3,51 @@
 All work user by user, so that what a user gets never depends on who shares the block, and let other threads run meanwhile.
 """
 
+from functools import partial
+
 import numba
 import numpy as np
 
+TILE = 1024  # columns of a product made together: what it reads of the matrix stays in the cache
 
-def compiled(function):
+
+def compiled(function, sums=("reassoc",)):
     """The function as machine code. Sums may be reordered, which the processor's vector units need; always in the same way."""
-    options = {"nogil": True, "fastmath": {"reassoc", "contract"}}
+    options = {"nogil": True, "fastmath": {"contract", *sums}}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # neither this folder nor the user's cache can be written to: compiled anew in each process, a few seconds
         return numba.njit(**options)(function)
+
+
+@partial(compiled, sums=())
+def product(rows, wide, width):
+    """rows [U, d] times the first `width` columns of wide [d, W], float32 [U, width]. A sum is always made in the same order, which BLAS does not
+    do: there a user's last digits depend on how many others share the block, and of two equal items now the one and now the other comes first.
+    """
+    users, depth = rows.shape
+    scores, spare = np.zeros((users, width), dtype=np.float32), np.zeros(TILE, dtype=np.float32)
+    whole = depth - depth % 4
+    for first in range(0, width, TILE):
+        size = min(TILE, width - first)
+        last = first + size
+        for user in range(0, users, 2):  # two users and four rows of `wide` at a time: what is loaded is used twice, and all fits the registers
+            other = min(user + 1, users - 1)
+            one = scores[user, first:last]
+            two = scores[other, first:last] if other > user else spare[:size]
+            for k in range(0, whole, 4):
+                a, b, c, d = rows[user, k], rows[user, k + 1], rows[user, k + 2], rows[user, k + 3]
+                e, f, g, h = rows[other, k], rows[other, k + 1], rows[other, k + 2], rows[other, k + 3]
+                wa, wb, wc, wd = wide[k, first:last], wide[k + 1, first:last], wide[k + 2, first:last], wide[k + 3, first:last]
+                for at in range(size):
+                    one[at] = one[at] + a * wa[at] + b * wb[at] + c * wc[at] + d * wd[at]
+                    two[at] = two[at] + e * wa[at] + f * wb[at] + g * wc[at] + h * wd[at]
+            for k in range(whole, depth):
+                a, e, wa = rows[user, k], rows[other, k], wide[k, first:last]
+                for at in range(size):
+                    one[at] += a * wa[at]
+                    two[at] += e * wa[at]
+    return scores
 
 
 @compiled

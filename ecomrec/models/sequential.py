@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 LAGS = 10   # log2 buckets of days between two positions
 STEPS = 32  # positions between two positions; further is one bucket
+PAD = 8     # a served user's positions are padded to a multiple of it
 
 
 @dataclass(frozen=True)
@@ -264,10 +265,11 @@ def pool(table, flat, starts):
     return F.embedding_bag(flat, table, starts[:-1], mode="mean")
 
 
-def pad(given: Baskets, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """For the users `rows`: basket numbers of the real positions [n], their place (row, column) in a [len(rows), T] grid, and days [.., T]."""
+def pad(given: Baskets, rows: np.ndarray, width: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For the users `rows`: basket numbers of the real positions [n], their place (row, column) in a [len(rows), T] grid, and days [.., T];
+    T is `width`, or the longest user's."""
     counts = (given.users[rows + 1] - given.users[rows]).astype(np.int64)
-    width = max(int(counts.max(initial=0)), 1)
+    width = width or max(int(counts.max(initial=0)), 1)
     column = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
     row = np.repeat(np.arange(len(rows)), counts)
     basket = np.repeat(given.users[rows], counts) + column
@@ -355,22 +357,17 @@ def user_vectors(encode, table: np.ndarray, given: Baskets, rows_at_once: int = 
     """The newest vector of each user, float32 [U, d]; zeros for a user without baskets.
 
     encode(vectors float32 [B, T, d], days int64 [B, T], last int64 [B]) -> float32 [B, d], numpy in and out; users of like length share a call.
+    How far a user is padded depends on their own length alone: with another T a vector may differ in its last digit, or by a step where it is quantised.
     """
     counts = np.diff(given.users)
     result = np.zeros((len(counts), table.shape[1]), dtype=np.float32)
-    order = np.argsort(counts, kind="stable")
-    order = order[counts[order] > 0]
-    start = 0
-    while start < len(order):
-        # Ascending lengths: the batch is cut where padding would pass the budget.
-        stop = start + 1
-        while stop < len(order) and (stop - start + 1) * counts[order[stop]] <= rows_at_once:
-            stop += 1
-        rows = order[start:stop]
-        basket, row, column, days = pad(given, rows)
-        flat, starts, _ = flatten(given, basket)
-        vectors = np.zeros((*days.shape, table.shape[1]), dtype=np.float32)
-        vectors[row, column] = means(table, flat, starts)
-        result[rows] = encode(vectors, days, counts[rows] - 1)
-        start = stop
+    widths = -(-counts // PAD) * PAD
+    for width in np.unique(widths[counts > 0]).tolist():
+        alike, most = np.flatnonzero(widths == width), max(rows_at_once // width, 1)
+        for rows in np.split(alike, range(most, len(alike), most)):
+            basket, row, column, days = pad(given, rows, width)
+            flat, starts, _ = flatten(given, basket)
+            vectors = np.zeros((*days.shape, table.shape[1]), dtype=np.float32)
+            vectors[row, column] = means(table, flat, starts)
+            result[rows] = encode(vectors, days, counts[rows] - 1)
     return result

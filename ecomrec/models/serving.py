@@ -82,7 +82,7 @@ class Sequential(Ranked):
         if self.blend:
             mean, spread = self._moments(vectors)
             keep, shift, amount = keep - self.blend, self.blend * mean, self.blend * spread
-        scores = np.column_stack((keep[:, None] * vectors, keep, shift, np.ones(len(vectors)))).astype(np.float32) @ self._wide
+        scores = kernels.product(np.column_stack((keep[:, None] * vectors, keep, shift, np.ones(len(vectors)))).astype(np.float32), self._wide, len(self.bias))
         if self.blend and isinstance(linear, np.ndarray):
             linear_mean, linear_spread = _moments(linear)
             scores += (amount / np.maximum(linear_spread, 1e-12)).astype(np.float32)[:, None] * (linear - linear_mean.astype(np.float32)[:, None])
@@ -92,7 +92,7 @@ class Sequential(Ranked):
         if self.repeat:
             rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
             habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + np.float32(self.readiness) * self.again[items]
-            trend = self._wide[-1, items]
+            trend = self._wide[-1][items]
             scores[rows, items] = np.float32(self.share) * (scores[rows, items] - trend) + habit + trend
         return scores
 
@@ -121,13 +121,17 @@ class Sequential(Ranked):
 
     @cached_property
     def _wide(self) -> np.ndarray:
-        """What a user's row is multiplied with, float32 [d + 3, I]: the table, the bias, ones, the trend."""
-        return np.vstack((self.table.T, self.bias, np.ones_like(self.bias), np.float32(self.trend) * np.log1p(self.popularity))).astype(np.float32)
+        """What a user's row is multiplied with, float32 [d + 3, I and up to 31 columns of nothing]: the table, the bias, ones, the trend. Rows are an
+        odd number of cache lines long: rows a multiple of a page apart would push one another out of the cache."""
+        lines = -(-len(self.bias) // 16) | 1
+        wide = np.zeros((self.table.shape[1] + 3, 16 * lines), dtype=np.float32)
+        wide[:, :len(self.bias)] = np.vstack((self.table.T, self.bias, np.ones_like(self.bias), np.float32(self.trend) * np.log1p(self.popularity)))
+        return wide
 
     @cached_property
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean [d + 1] and covariance [d + 1, d + 1] of table and bias over the items."""
-        wide = self._wide[:-2].astype(np.float64)
+        wide = self._wide[:-2, :len(self.bias)].astype(np.float64)
         return wide.mean(axis=1), np.cov(wide, bias=True)
 
     def _moments(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -123,17 +123,15 @@ def what_rules_ask(connection, parameters: dict, shop: Shop, people: Shard) -> c
 def choose(shop: Shop, block: Shard, known: candidates.Known) -> tuple[candidates.Candidates, dict[str, np.ndarray], np.ndarray | None]:
     """`candidates.choose` for a block of any size, holding BLOCK scores at a time; and the model's vectors of the users, float32 [U, d]."""
     step = max(1, BLOCK // max(len(shop.catalogue), 1))
-    parts, vectors = [], []
+    parts, vectors = [], shop.model.vectors(block.known(shop.catalogue.known))
     for first in range(0, len(block), step):
         last = min(first + step, len(block))
         part = block.slice(first, last)
         given = part.known(shop.catalogue.known)
-        vectors.append(shop.model.vectors(given))
-        values = shop.catalogue.scores(candidates.score(shop.model, given, shop.policy.day, vectors[-1]))
+        values = shop.catalogue.scores(candidates.score(shop.model, given, shop.policy.day, None if vectors is None else vectors[first:last]))
         parts.append(candidates.choose(values, part, known.slice(first, last), shop.policy, shop.catalogue))
     names = {name for _, taken in parts for name in taken}
-    return (candidates.joined([found for found, _ in parts]), {name: np.concatenate([taken[name] for _, taken in parts]) for name in names},
-            None if vectors[0] is None else np.concatenate(vectors))
+    return (candidates.joined([found for found, _ in parts]), {name: np.concatenate([taken[name] for _, taken in parts]) for name in names}, vectors)
 
 
 def write_lists(connection, plan: dict, shard: int, shop: Shop, block: Shard, known: candidates.Known, found: candidates.Candidates) -> dict[str, np.ndarray]:

@@ -25,6 +25,17 @@ def test_top_n_is_a_stable_sort():
         assert scores[row].tolist() == np.where(there, values[row, order], -np.inf).tolist()
 
 
+def test_a_product_is_right_and_the_same_whoever_shares_the_block():
+    random = np.random.default_rng(9)
+    for depth, width in ((67, 3001), (4, 7), (3, 1024), (8, 2049)):
+        rows, wide = (random.normal(size=shape).astype(np.float32) for shape in ((41, depth), (depth, width + 5)))
+        whole = kernels.product(rows, wide, width)
+        np.testing.assert_allclose(whole, rows.astype(float) @ wide[:, :width].astype(float), atol=1e-4)
+        for chosen in (np.arange(1), np.arange(7, 8), np.arange(3, 40), random.choice(41, 11, replace=False)):
+            assert (kernels.product(rows[chosen], wide, width) == whole[chosen]).all()
+    assert kernels.product(rows[:0], wide, width).shape == (0, width)
+
+
 def test_an_added_part_has_the_spread_that_was_asked():
     random = np.random.default_rng(2)
     rows, weights = (sparse.random(*shape, density=0.1, random_state=3, dtype=np.float32, format="csr") for shape in ((6, 50), (50, 50)))

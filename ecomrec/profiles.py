@@ -8,6 +8,7 @@ from ecomrec.privacy import tombstones
 from ecomrec.publication import partition, window
 from ecomrec.settings import Settings
 
+USERS = 100_000  # whose profiles are made together: memory does not grow with the shop
 BOUGHT = {"user_id": "VARCHAR", "event_day": "DATE", "hour": "SMALLINT", "item_id": "VARCHAR", "price": "DOUBLE", "quantity": "DOUBLE"}
 ITEMS = {"item_id": "VARCHAR", "category": "VARCHAR", "brand": "VARCHAR", "price": "DOUBLE", "deleted": "BOOLEAN"}
 
@@ -25,8 +26,11 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
             duck.execute(database.text(f"profiles/{step}"))
         for step in ("orders", "returns"):
             duck.execute(f"CREATE TABLE {step} AS {database.text(f'profiles/{step}')}")
-        query = database.text("profiles/fill")
-        columns = [column for column, *_ in duck.execute(f"DESCRIBE {query}").fetchall()]
-        users = stream(duck, query, [], lambda rows: database.copy_in(connection, name, columns, rows))
+        duck.execute(database.text("profiles/shared"))
+        query, (buyers,) = database.text("profiles/fill"), duck.execute("SELECT count(*) FROM users").fetchone()
+        columns = [column for column, *_ in duck.execute(f"DESCRIBE {query}", [1, USERS]).fetchall()]
+        users = 0
+        for first in range(1, buyers + 1, USERS):
+            users += stream(duck, query, [first, first + USERS - 1], lambda rows: database.copy_in(connection, name, columns, rows))
         users -= tombstones.purge(connection, name)
     return {"users": users, "seconds": round(time.monotonic() - started, 2)}

@@ -22,15 +22,10 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
         fill(duck, "purchases", BOUGHT, connection, "profiles/bought", window(settings, day))
         fill(duck, "catalogue", ITEMS, connection, "profiles/items")
         duck.execute("CREATE TABLE asked AS SELECT ?::DATE AS day, ?::BIGINT AS publication_id", [day, publication_id])
-        for step in ("numbered", "rhythm"):
+        for step in ("numbered", "rhythm", "orders", "returns", "shared"):
             duck.execute(database.text(f"profiles/{step}"))
-        for step in ("orders", "returns"):
-            duck.execute(f"CREATE TABLE {step} AS {database.text(f'profiles/{step}')}")
-        duck.execute(database.text("profiles/shared"))
         query, (buyers,) = database.text("profiles/fill"), duck.execute("SELECT count(*) FROM users").fetchone()
         columns = [column for column, *_ in duck.execute(f"DESCRIBE {query}", [1, USERS]).fetchall()]
-        users = 0
-        for first in range(1, buyers + 1, USERS):
-            users += stream(duck, query, [first, first + USERS - 1], lambda rows: database.copy_in(connection, name, columns, rows))
+        users = sum(stream(duck, query, [first, first + USERS - 1], lambda rows: database.copy_in(connection, name, columns, rows)) for first in range(1, buyers + 1, USERS))
         users -= tombstones.purge(connection, name)
     return {"users": users, "seconds": round(time.monotonic() - started, 2)}

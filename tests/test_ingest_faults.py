@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 import sqlalchemy
 
-from ecomrec import database, duck, ingest, validation
+from ecomrec import database, ingest, validation
 from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFailed
 from ecomrec.runtime.postgres import SYSTEM_USER
 from tests.badfiles import BAD_FILES, give
@@ -168,9 +168,3 @@ def test_a_full_database_disk_leaves_the_day_as_it_was(shop, small_disk):
     assert left == (0,) and live(shop) == good
     ingest.load_events(shop, DAY)
     assert len(live(shop)) == 200_000
-
-
-def test_a_step_that_is_out_of_memory_names_the_setting(shop):
-    with pytest.raises(EcomrecError, match="needs more memory than it may take") as raised, duck.open_duck(shop, "40MB") as (connection, _):
-        connection.execute("SELECT list(range ORDER BY hash(range)), list(range::VARCHAR || repeat('x', 40)) FROM range(5000000)").fetchall()
-    assert "ECOMREC_PROFILE_MEMORY" in raised.value.remedy

@@ -63,6 +63,16 @@ def test_a_short_history_expects_nothing(shop):
     assert rows(shop.shop_dsn, f"SELECT DISTINCT next_from, next_to, churn_risk FROM {publication.partition('user_profiles', plan['publication_id'])}") == [(None, None, None)]
 
 
+def test_profiles_made_of_a_few_users_at_a_time_are_those_made_of_all(published, monkeypatch):
+    everything = "SELECT to_jsonb(p) - 'publication_id' FROM {} p ORDER BY user_id"
+    [live] = rows(published.shop_dsn, "SELECT publication_id FROM analytics.publication")
+    again = publication.open_publication(published, "again", DAY.isoformat(), "recommender/1 (test)")
+    monkeypatch.setattr(profiles, "USERS", 9)  # 84 users: the last part is a broken one
+    assert profiles.build(published, again["publication_id"], DAY.isoformat())["users"] == 84
+    whole, parts = (rows(published.shop_dsn, everything.format(publication.partition("user_profiles", number))) for number in (*live, again["publication_id"]))
+    assert len(whole) == 84 and [dict(row, embedding=None) for row, in whole] == [dict(row, embedding=None) for row, in parts]
+
+
 def test_prices_say_who_seeks_discounts_and_who_buys_dear(published):
     assert of(published, "discount_share, price_level, price_band", "saver") == (1.0, 1.0, "high")
     assert of(published, "discount_share, price_level, price_band", "payer") == (0.0, 1.0, "high")

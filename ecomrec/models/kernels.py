@@ -12,7 +12,8 @@ TILE = 1024  # columns of a product made together: what it reads of the matrix s
 
 
 def compiled(function, sums=("reassoc",)):
-    """The function as machine code. Sums may be reordered, which the processor's vector units need; always in the same way."""
+    """The function as machine code. Sums may be reordered, which the processor's vector units need; always in the same way, but for lines that
+    say the same of two rows: `sums=()` keeps the order that is written."""
     options = {"nogil": True, "fastmath": {"contract", *sums}}
     try:
         return numba.njit(cache=True, **options)(function)

@@ -92,7 +92,7 @@ class Sequential(Ranked):
         if self.repeat:
             rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
             habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + np.float32(self.readiness) * self.again[items]
-            trend = self._wide[-1][items]
+            trend = self._wide[-1, items]
             scores[rows, items] = np.float32(self.share) * (scores[rows, items] - trend) + habit + trend
         return scores
 

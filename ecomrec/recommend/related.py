@@ -44,17 +44,16 @@ def build(settings: Settings, plan: dict, model_uri: str) -> dict:
         _read(duck, connection, plan, settings.segment_field)
         rows = {"similar_items": write.copy_in(connection, target["similar_items"], _rows(plan, catalogue, *similar(catalogue), "scores")),
                 "bought_together": write.copy_in(connection, target["bought_together"], _rows(plan, catalogue, *together(duck, catalogue), "strengths")),
-                "popular_items": stream(duck, database.text("recommend/popular"), [], lambda given: database.copy_in(connection, target["popular_items"], POPULAR, given))}
+                "popular_items": stream(duck, database.text("recommend/popular"), [plan["publication_id"]], lambda given: database.copy_in(connection, target["popular_items"], POPULAR, given))}
     return {**rows, "seconds": round(time.monotonic() - started, 2)}
 
 
 def _read(duck: duckdb.DuckDBPyConnection, connection, plan: dict, field: str) -> None:
-    """Makes the tables bought (user, item, age, segment), available and asked. A user is a hash of 64 bits: they are only counted."""
+    """Makes the tables bought (user, item, age, segment) and available. A user is a hash of 64 bits: they are only counted."""
     served = partition("served_items", plan["publication_id"])
     fill(duck, "bought", BOUGHT, connection, "recommend/bought", {"day": plan["day"], "days": TOGETHER_DAYS, "field": field},
          select='SELECT hash(user_id) AS "user", item, age, segment', served=served)
     fill(duck, "available", AVAILABLE, connection, "recommend/available", served=served)
-    duck.execute("CREATE TABLE asked AS SELECT ?::BIGINT AS publication_id", [plan["publication_id"]])
 
 
 def similar(catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:

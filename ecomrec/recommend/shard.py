@@ -123,13 +123,12 @@ def what_rules_ask(connection, parameters: dict, shop: Shop, people: Shard) -> c
 def choose(shop: Shop, block: Shard, known: candidates.Known) -> tuple[candidates.Candidates, dict[str, np.ndarray], np.ndarray | None]:
     """`candidates.choose` for a block of any size, holding BLOCK scores at a time; and the model's vectors of the users, float32 [U, d]."""
     step = max(1, BLOCK // max(len(shop.catalogue), 1))
-    parts, vectors = [], shop.model.vectors(block.known(shop.catalogue.known))
+    given, parts = block.known(shop.catalogue.known), []
+    vectors = shop.model.vectors(given)
     for first in range(0, len(block), step):
         last = min(first + step, len(block))
-        part = block.slice(first, last)
-        given = part.known(shop.catalogue.known)
-        values = shop.catalogue.scores(candidates.score(shop.model, given, shop.policy.day, None if vectors is None else vectors[first:last]))
-        parts.append(candidates.choose(values, part, known.slice(first, last), shop.policy, shop.catalogue))
+        values = shop.catalogue.scores(candidates.score(shop.model, given.users(first, last), shop.policy.day, None if vectors is None else vectors[first:last]))
+        parts.append(candidates.choose(values, block.slice(first, last), known.slice(first, last), shop.policy, shop.catalogue))
     names = {name for _, taken in parts for name in taken}
     return (candidates.joined([found for found, _ in parts]), {name: np.concatenate([taken[name] for _, taken in parts]) for name in names}, vectors)
 

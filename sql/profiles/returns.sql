@@ -1,5 +1,6 @@
 -- DuckDB. How long users of each rhythm took to their next order, from four days that lie far enough back to know: the shop's own past
 -- says what to expect, without a model of time. Rows with exact = false stand in for rhythms that fewer than 30 were seen with.
+CREATE TABLE returns AS
 WITH cuts AS (
     SELECT day - back AS cut FROM asked, (SELECT unnest([28, 35, 42, 49]) AS back) WHERE day - back >= (SELECT min(event_day) FROM orders) + 28
 ),

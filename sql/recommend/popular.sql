@@ -18,7 +18,7 @@ ranked AS (
     SELECT segment, days, category, item_id, buyers, row_number() OVER (PARTITION BY segment, days, category ORDER BY buyers DESC, item_id) AS place
     FROM windows JOIN places USING (item) WHERE buyers > 0
 )
-SELECT asked.publication_id, segment, days, category, '{' || string_agg(quoted(item_id), ',' ORDER BY place) || '}' AS item_ids,
+SELECT ? AS publication_id, segment, days, category, '{' || string_agg(quoted(item_id), ',' ORDER BY place) || '}' AS item_ids,
        '{' || string_agg(buyers::VARCHAR, ',' ORDER BY place) || '}' AS buyers
-FROM ranked, asked WHERE place <= 100
-GROUP BY ALL
+FROM ranked WHERE place <= 100
+GROUP BY segment, days, category

@@ -44,6 +44,7 @@ BUDGET = {"transfer": 60000, "foreign": 0.3, "distil": {"batch": 128, "epochs": 
 CLASSIFIER = [
     {"name": "fp32"}, {"name": "int8", "int8": "dynamic"}, {"name": "int8_static", "int8": "static"},
     {"name": "int8_static_2_in_float", "int8": "static", "in_float": 2}, {"name": "vocabulary", "vocabulary": True},
+    {"name": "words", "vocabulary": True, "int8": "dynamic"},
     {"name": "layers_3", "layers": 3, "distil": {"epochs": 1, "batch": 64, "learning_rate": 3e-4}},
     {"name": "heads_6", "heads": 6}, {"name": "channels_768", "channels": 768},
     {"name": "pruned", "layers": 2, "heads": 6, "channels": 512, "vocabulary": True, "distil": {"epochs": 1, "batch": 64, "learning_rate": 5e-4}, "int8": "dynamic"},
@@ -102,6 +103,7 @@ def told(part: str, rows: list[dict], skipped: dict[str, str], tested: dict[str,
             "speedup_32": figure(row["per_s_32"] / base["per_s_32"], "x PyTorch FP32, batches of 32"), "per_s_32": figure(row["per_s_32"], "a second"), "per_s_256": figure(row["per_s_256"], "a second"),
             "p50_ms": figure(row["p50_ms"], "ms, one alone"), "p95_ms": figure(row["p95_ms"], "ms, one alone"), "p99_ms": figure(row["p99_ms"], "ms, one alone"),
             "cpu_s_per_1000": figure(row["cpu_s_per_1000"], "CPU s"), "megabytes": figure(row["megabytes"], "MB"), **({"peak_mb": figure(row["peak_mb"], "MB")} if row.get("peak_mb") else {}),
+            **({"parity": figure(row["parity"], "distance of its scores from PyTorch's over their spread")} if "parity" in row else {}),
             "on_front": row["on_front"], "chosen": row["chosen"], "why": row["why"]}
     cases |= {f"{part}.{name}": {"left_out": why} for name, why in skipped.items()}
     return cases
@@ -152,7 +154,7 @@ def _classifier(asked, texts: dict, seed: int, wishes: list[dict]) -> dict:
         tested = {variant.name: np.concatenate([[float(top[0] == label) for top, label in zip(variant.answer(given)[0], test["label"], strict=True)] for given in (test["query"], typed)])
                   for variant in made}
         rows = variants.measure(made, desk.data["query"], desk.data["count"], seed, search.quiet, ROUNDS)
-        variants.choose(rows, rules["compress"])
+        variants.choose(rows, classifier_desk.limits(rules))
     cases = told("classifier", rows, skipped, tested, np.ones(2 * len(test["query"])), "top-1 accuracy, test texts as they are and with a typing error")
     for name, right in tested.items():  # what a student gains on the one may hide what it loses on the other
         shares = right.reshape(2, -1).mean(axis=1) / tested[variants.TEACHER].reshape(2, -1).mean(axis=1)

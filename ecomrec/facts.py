@@ -85,9 +85,7 @@ def _parity(settings: Settings, place: Path, folder: Path) -> dict[str, float]:
     if not (folder / GOLDEN).is_file():
         return {}
     golden, model = json.loads((folder / GOLDEN).read_text(encoding="utf-8")), classifier(folder, settings)
-    trained, found = np.array(golden["logits"]), model.run(golden["queries"])[0]
-    spread = np.linalg.norm(trained - trained.mean(axis=1, keepdims=True), axis=1)
-    return {"parity": float(np.median(np.linalg.norm(found - trained, axis=1) / np.maximum(spread, 1e-9)))}
+    return {"parity": metrics.parity(model.run(golden["queries"])[0], np.array(golden["logits"]))}
 
 
 def _cost(count: int, answer: Callable[[np.ndarray], list]) -> dict[str, float]:

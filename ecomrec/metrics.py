@@ -119,6 +119,12 @@ def diversity(ranked: np.ndarray, vectors: np.ndarray, k: int = 10, block: int =
     return result
 
 
+def parity(found: np.ndarray, expected: np.ndarray) -> float:
+    """How far scores lie from what they should be, float [rows, columns] both: the median row's distance (L2) over the spread of its expected scores around their mean; 0: the same."""
+    spread = np.linalg.norm(expected - expected.mean(axis=1, keepdims=True), axis=1)
+    return float(np.median(np.linalg.norm(found - expected, axis=1) / np.maximum(spread, 1e-9)))
+
+
 def _mean(values: np.ndarray) -> np.ndarray:
     counts = (~np.isnan(values)).sum(axis=1)
     return np.nansum(values, axis=1) / np.maximum(counts, 1)

@@ -211,7 +211,7 @@ def row(name: str, cost: float, quality: float, low: float | None = None) -> dic
             "cpu_s_per_1000": cost}
 
 
-LIMITS = {"quality_kept": 0.99, "floor": 0.97}
+LIMITS = {"quality_kept": 0.99, "floor": 0.97, "parity": 0.1}
 
 
 @pytest.mark.parametrize(("rows", "chosen", "why"), [
@@ -220,6 +220,7 @@ LIMITS = {"quality_kept": 0.99, "floor": 0.97}
     ([row("torch", 9, 0.8), row("fp32", 5, 0.7), row("int8", 2, 0.6)], "fp32", "none that is cheaper keeps the quality"),
     ([row("torch", 1, 0.8), row("fp32", 5, 0.799), row("int8", 6, 0.798)], "fp32", "the cheapest that keeps the quality"),
     ([row("torch", 9, 0.8), row("fp32", 5, 0.8), row("int8", 4.9, 0.8)], "fp32", "the cheapest that keeps the quality"),  # noise of the clock
+    ([row("torch", 9, 0.8), row("fp32", 5, 0.8), {**row("int8", 2, 0.8), "parity": 0.11}], "fp32", "the cheapest that keeps the quality"),  # the gates would refuse it
 ])
 def test_the_cheapest_that_is_still_good_is_chosen(rows, chosen, why):
     assert variants.choose(rows, LIMITS) == chosen

@@ -23,12 +23,17 @@ def export(model, arguments: tuple, path: Path, inputs: list[str], outputs: list
                       opset_version=17, dynamo=False)
 
 
+# x86 without VNNI adds 8-bit products in 16 bits, which overflow unless weights keep to 7 bits (ONNX Runtime's documentation of quantisation,
+# "reduce_range"). A model may serve on another machine than made it, so they keep to 7 bits everywhere.
+SEVEN_BITS = True
+
+
 def int8(source: Path, target: Path) -> None:
     """Dynamic INT8 quantisation of the weights of `source` (FP32 ONNX), per channel."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with _silent():
-        quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
+        quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True, reduce_range=SEVEN_BITS)
 
 
 def static_int8(source: Path, target: Path, batches: list[dict[str, np.ndarray]], left_float: list[str] | None = None) -> None:
@@ -53,16 +58,8 @@ def static_int8(source: Path, target: Path, batches: list[dict[str, np.ndarray]]
     with _silent():
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(str(prepared), str(target), Reader(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8,
-                        weight_type=QuantType.QInt8, reduce_range=saturates(), nodes_to_exclude=left_float or [], op_types_to_quantize=["MatMul", "Gemm"], extra_options={"MatMulConstBOnly": True})
+                        weight_type=QuantType.QInt8, reduce_range=SEVEN_BITS, nodes_to_exclude=left_float or [], op_types_to_quantize=["MatMul", "Gemm"], extra_options={"MatMulConstBOnly": True})
     prepared.unlink()
-
-
-def saturates() -> bool:
-    """Whether this processor adds 8-bit products in 16 bits, which overflow unless weights keep to 7 bits: x86 without VNNI (ONNX Runtime's
-    documentation of quantisation, "reduce_range")."""
-    place = Path("/proc/cpuinfo")
-    flags = place.read_text(encoding="utf-8") if place.is_file() else ""
-    return "avx2" in flags and "vnni" not in flags
 
 
 @contextmanager

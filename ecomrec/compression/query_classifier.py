@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from ecomrec import artifact, augment, calibration, labels
+from ecomrec import artifact, augment, calibration, gates, labels, metrics
 from ecomrec.compression import distil, graph, prune, students, variants
 from ecomrec.errors import AuditFailed
 from ecomrec.models.answers import Calibration
@@ -58,7 +58,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
         if found := variants.attempt(wish["name"], lambda: desk.make(wish), skipped, echo):  # noqa: B023 - called within this turn only
             made.append(found)
     rows = variants.measure(made, desk.data["query"], desk.data["count"], settings.seed, echo)
-    served = variants.choose(rows, rules["compress"])
+    served = variants.choose(rows, limits(rules))
     (folder / GOLDEN).write_text(json.dumps(desk.keep(served)), encoding="utf-8")
     model = EncoderClassifier(folder / "model.onnx", folder / "tokenizer.json", desk.categories, desk.max_tokens, settings.threads)
     why = next(row["why"] for row in rows if row["chosen"])
@@ -71,6 +71,12 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     artifact.write_manifest(folder, KIND, model="model.onnx", max_tokens=desk.max_tokens, compression=facts, onnx=graph.facts(folder / "model.onnx"), calibration=read_as.facts(),
                             categories=len(desk.categories), day=json.loads((dataset / "labels.json").read_text(encoding="utf-8"))["day"], seed=settings.seed)
     return facts
+
+
+def limits(rules: dict) -> dict:
+    """What a variant must keep: the recipe's limits, and the parity that the gates will ask for."""
+    asked = (limit["most"] for limit in gates.rules_of("query_classifier")["limits"].values() if limit["fact"] == "parity")
+    return {**rules["compress"], "parity": next(asked, np.inf)}
 
 
 class Desk:
@@ -88,7 +94,8 @@ class Desk:
         self.data = read(dataset, "valid")
         if not self.data["query"]:  # no validation searches: the categories' names stand in
             self.data = {"query": self.categories, "label": self.categories, "count": np.ones(len(self.categories))}
-        self._models: dict[str, tuple[Classifier, PreTrainedTokenizerFast]] = {}
+        self.golden = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))["queries"][:GOLDEN_QUERIES]
+        self._logits: dict[str, np.ndarray] = {}  # what each variant's PyTorch model says of them
         self._transfer: tuple | None = None
 
     def teacher(self) -> variants.Variant:
@@ -112,8 +119,9 @@ class Desk:
             facts = self.teach(model, tokenizer, wish)
         self._export(model, tokenizer, place / "model.onnx")
         graph.quantise(place / "model.onnx", numbers, lambda: self._feeds(tokenizer), wish.get("in_float", 0))
-        self._models[wish["name"]] = model, tokenizer
         served = EncoderClassifier(place / "model.onnx", place / "tokenizer.json", self.categories, self.max_tokens, self.settings.threads)
+        self._logits[wish["name"]] = scores(model, tokenizer, self.golden, self.max_tokens)[0]
+        facts["parity"] = metrics.parity(served.run(self.golden)[0], self._logits[wish["name"]])
         facts["peak_mb"] = variants.peak_mb("ecomrec.models.text_model:answer_once", str(place), str(self.max_tokens))
         return self._variant(wish["name"], students.describe(wish), served, [place / "model.onnx", place / "tokenizer.json"], facts)
 
@@ -180,12 +188,9 @@ class Desk:
 
     def keep(self, name: str) -> dict:
         """Moves the variant's files to where they are sealed; returns its golden answers: the PyTorch variant's own logits."""
-        place, (model, tokenizer) = self.folder / BENCH / name, self._models[name]
         for file in ("model.onnx", "tokenizer.json"):
-            (place / file).replace(self.folder / file)
-        asked = json.loads((self.folder / GOLDEN).read_text(encoding="utf-8"))["queries"][:GOLDEN_QUERIES]
-        logits, _ = scores(model, tokenizer, asked, self.max_tokens)
-        return {"queries": asked, "logits": np.round(logits.astype(float), 4).tolist(), "variant": name}
+            (self.folder / BENCH / name / file).replace(self.folder / file)
+        return {"queries": self.golden, "logits": np.round(self._logits[name].astype(float), 4).tolist(), "variant": name}
 
     def _variant(self, name: str, technique: str, served: EncoderClassifier, files: list[Path], facts: dict) -> variants.Variant:
         logits, _ = served.run(self.data["query"])

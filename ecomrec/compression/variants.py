@@ -2,7 +2,8 @@
 those that are still good is chosen, and every one is on record with its figures or the reason why it fell out.
 
 `limits` is a recipe's [compress]: `quality_kept`, the least share of the trained model's quality; `floor`, the least lower end of
-that share's 95 % interval (paired bootstrap over the validation units).
+that share's 95 % interval (paired bootstrap over the validation units); `parity`, where given, the most that a variant's scores may lie
+from those of its own network in PyTorch (`ecomrec.metrics.parity`): what the gates would refuse is not chosen.
 """
 
 import subprocess
@@ -113,6 +114,8 @@ def choose(rows: list[dict], limits: dict) -> str:
             row["why"] = f"keeps {row['share']:.1%} of the quality, less than {limits['quality_kept']:.1%}"
         elif row["low"] < limits["floor"]:
             row["why"] = f"may keep only {row['low']:.1%} of the quality, less than {limits['floor']:.1%}"
+        elif row.get("parity", 0.0) > limits.get("parity", np.inf):
+            row["why"] = f"its scores lie {row['parity']:.1%} of their spread from those in PyTorch, more than the {limits['parity']:.1%} that the gates allow"
         elif row["name"] == TEACHER:
             row["why"] = "the trained model, for comparison"
         else:

@@ -59,9 +59,9 @@ def publish_recommendations():
 
     @task(queue="gpu", pool="gpu")
     def search(plan: dict) -> dict:
-        from ecomrec.search import embeddings, tables
+        from ecomrec.search import tables
 
-        return {"embedded": embeddings.embed(settings()), **tables.build(settings(), plan["publication_id"], plan["day"])}
+        return tables.build(settings(), plan["publication_id"], plan["day"])
 
     @task
     def audit(plan: dict) -> dict:

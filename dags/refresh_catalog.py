@@ -57,9 +57,9 @@ def refresh_catalog():
 
     @task(queue="gpu", pool="gpu")
     def search(made: dict) -> dict:
-        from ecomrec.search import embeddings, tables
+        from ecomrec.search import tables
 
-        return {"embedded": embeddings.embed(settings()), **tables.build(settings(), made["publication_id"], made["day"])}
+        return tables.build(settings(), made["publication_id"], made["day"])
 
     @task(outlets=[RECOMMENDATIONS])
     def publish(made: dict, **context) -> dict:

@@ -291,6 +291,7 @@ def search(query: Annotated[str, typer.Argument(help="What a shopper would type.
            k: Annotated[int, typer.Option("--k", min=1, max=1000, help="Products.")] = 10) -> None:
     """What the champions make of a query: its category, completions, and the products that answer it."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ecomrec.search.ask import ask
@@ -300,7 +301,7 @@ def search(query: Annotated[str, typer.Argument(help="What a shopper would type.
     typer.echo(f"suggestions: {', '.join(found['suggestions']) or 'none'}")
     table = Table("rank", "item", "title", "category", "price", "score", title=f"by {found['by']}")
     for rank, row in enumerate(found["products"], 1):
-        table.add_row(str(rank), row["item_id"], row["title"], row["category"], "" if row["price"] is None else f"{row['price']:.2f}", f"{row['score']:.3f}")
+        table.add_row(str(rank), escape(row["item_id"]), escape(row["title"]), escape(row["category"]), "" if row["price"] is None else f"{row['price']:.2f}", f"{row['score']:.3f}")
     Console().print(table)
 
 

@@ -80,7 +80,7 @@ CATALOG = Contract("catalog", key="item_id", rest="attributes", fields={
     "updated_at": Field("time"), "deleted": Field("flag"),
 }, rules=(
     ("coalesce(try_cast(deleted AS BOOLEAN), false) = false AND title IS NULL", "'title is missing'"),
-    ("coalesce(try_cast(deleted AS BOOLEAN), false) = false AND category IS NULL", "'category is missing'"),
+    ("coalesce(try_cast(deleted AS BOOLEAN), false) = false AND coalesce(trim(category, '/ '), '') = ''", "'category is missing'"),
 ))
 
 CONTRACTS = {contract.kind: contract for contract in (EVENTS, CATALOG)}

@@ -6,6 +6,7 @@ table, a partition) are `{name}` placeholders, quoted by psycopg2. No SQL is put
 
 import hashlib
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,7 @@ from ecomrec.errors import DatabaseDown
 from ecomrec.settings import ROOT
 
 SQL_FOLDER = ROOT / "sql"
+LONGEST_ROW = 1 << 24  # bytes of a row as CSV: a line of a shop's file may have 4 MB, and quotes are doubled
 
 
 @cache
@@ -99,6 +101,20 @@ def copy_out(connection, name: str, stream: BinaryIO | TextIO, parameters: dict[
     with connection.cursor() as cursor:
         inner = cursor.mogrify(_compose(name, identifiers), parameters or {}).decode()
         cursor.copy_expert(f"COPY ({inner.strip().rstrip(';')}) TO STDOUT (FORMAT csv, HEADER)", stream)
+
+
+def table(connection, name: str, parameters: dict[str, Any] | None = None, types: dict | None = None, /, **identifiers: str):
+    """The rows of a query as an Arrow table of these column types (the others by their looks); an empty text stays an empty text.
+
+    They are spooled on disk, so that they need not fit in memory twice.
+    """
+    import pyarrow.csv
+
+    with tempfile.TemporaryFile() as spool:
+        copy_out(connection, name, spool, parameters, **identifiers)
+        spool.seek(0)
+        return pyarrow.csv.read_csv(spool, pyarrow.csv.ReadOptions(block_size=LONGEST_ROW), pyarrow.csv.ParseOptions(newlines_in_values=True),
+                                    pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False))
 
 
 def lock(connection, key: str) -> None:

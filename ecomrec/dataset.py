@@ -5,7 +5,6 @@ The literature's sets are split by user instead (`by_user`): the last event is t
 """
 
 import json
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ecomrec import database, features
@@ -74,14 +72,14 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     parameters = {"first_day": last - timedelta(days=settings.history_days - 1), "day": last, "event_types": sorted(weights)}
     with database.connect(settings.shop_dsn, application="ecomrec dataset") as connection:
         tombstones.shield(connection)  # an erasure waits for the files, and then takes the person out of them
-        events = _copy(connection, "dataset/events", parameters, EVENT_TYPES)
-        items = _copy(connection, "dataset/items", parameters, {**dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()), "price": pa.float64()})
+        events = database.table(connection, "dataset/events", parameters, EVENT_TYPES)
+        items = database.table(connection, "dataset/items", parameters, {**dict.fromkeys(("item_id", "title", "category", "brand"), pa.string()), "price": pa.float64()})
         features.check("dataset/events", events.column_names)
         features.check("dataset/items", items.column_names)
         meta = write(settings, day, events, items, folder)
         if settings.segment_field:
             everyone = {"field": settings.segment_field, "first_day": parameters["first_day"], "day": last, "first_user": "", "next_user": None}
-            pq.write_table(_copy(connection, "recommend/segments", everyone, {"user_id": pa.string(), "segment": pa.string()}), folder / SEGMENTS)
+            pq.write_table(database.table(connection, "recommend/segments", everyone, {"user_id": pa.string(), "segment": pa.string()}), folder / SEGMENTS)
         return meta
 
 
@@ -222,15 +220,6 @@ def _text(title: str, category: str, brand: str) -> str:
     said = set(title.lower().split())
     extra = " ".join(word for word in category.replace("/", " ").split() if word.lower() not in said)
     return ". ".join(part for part in (title, extra, brand) if part).lower()
-
-
-def _copy(connection, name: str, parameters: dict, types: dict[str, pa.DataType]) -> pa.Table:
-    with tempfile.TemporaryFile() as spool:  # on disk: the rows need not fit in memory twice
-        database.copy_out(connection, name, spool, parameters)
-        spool.seek(0)
-        options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-        parse = pyarrow.csv.ParseOptions(newlines_in_values=True)  # a title may hold a line break
-        return pyarrow.csv.read_csv(spool, convert_options=options, parse_options=parse)
 
 
 def _number(day: str) -> int:

@@ -5,7 +5,6 @@ categories join their parents, and the days are split: train < valid < test.
 """
 
 import json
-import tempfile
 import tomllib
 import zlib
 from collections import Counter
@@ -13,7 +12,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ecomrec import database, features
@@ -36,25 +35,24 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
 
     Writes `folder/queries.parquet` (query, category, weight, count, split: one row per split, query and category) and
     `folder/labels.json`, and `folder/unlabelled.parquet`: distinct queries of the training days, whether they led to something or not: what a
-    compressed student learns the trained model's answers from. Returns what labels.json holds, without the list of categories. A shop that has no search at all
-    starts from its products' titles. Raises InputError when no search of the training days led to anything.
+    compressed student learns the trained model's answers from. Returns what labels.json holds, without the list of categories. A new shop, with few searches and
+    none in the training days that led to anything, starts from its products' titles. Raises InputError when none of many searches led to anything.
     """
     rules = recipe()["labels"]
     last = date.fromisoformat(day)
     days = {"first": last - timedelta(days=settings.history_days - 1), "last": last}
     weights = {name: rules[name] for name in ("click", "cart", "purchase")}
     types = {"day": pa.date32(), "query": pa.string(), "category": pa.string(), "weight": pa.float64(), "count": pa.int64(), "simulated": pa.int64()}
-    with database.connect(settings.shop_dsn, application="ecomrec labels") as connection, tempfile.TemporaryFile() as rows:
+    with database.connect(settings.shop_dsn, application="ecomrec labels") as connection:
         totals = database.query(connection, "labels/searches", days)[0]
         database.execute(connection, "labels/examined", {**days, "last": before_held_out(settings, last)})
-        database.copy_out(connection, "labels/query_categories", rows, {**days, **weights})
-        rows.seek(0)
-        labelled = pyarrow.csv.read_csv(rows, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),  # a query may hold a line break
-                                        convert_options=pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False))
+        labelled = database.table(connection, "labels/query_categories", {**days, **weights}, types)
         features.check("labels/query_categories", labelled.column_names)
         asked = sorted({normalise(row["query"] or "") for row in database.query(connection, "labels/unlabelled", {**days, "last": before_held_out(settings, last), "most": UNLABELLED})} - {""})
         pq.write_table(pa.table({"query": pa.array(asked, pa.string())}), folder / "unlabelled.parquet")
-        if not totals["searches"]:
+        learned = labelled.filter(pc.less_equal(labelled["day"], pa.scalar(before_held_out(settings, last))))
+        if not len(learned) and totals["searches"] < rules["titles_below"]:
+            totals["titles"] = True
             labelled = by_title(database.query(connection, "labels/titles", {"last": last}), settings, last)
     return write(settings, day, labelled, totals, folder)
 
@@ -76,7 +74,7 @@ def by_title(rows: list[dict], settings: Settings, last: date) -> pa.Table:
 
 
 def write(settings: Settings, day: str, labelled: pa.Table, totals: dict, folder: Path) -> dict:
-    """The same from labelled rows (day, query, category, weight, count, simulated) and `{"searches", "simulated"}`."""
+    """The same from labelled rows (day, query, category, weight, count, simulated) and `{"searches", "simulated"}`, and `"titles": True` where they are titles."""
     rules = recipe()["labels"]
     last = date.fromisoformat(day)
     test, valid = last - timedelta(days=settings.test_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
@@ -119,7 +117,7 @@ def write(settings: Settings, day: str, labelled: pa.Table, totals: dict, folder
                              "count": pa.array([int(final[key][1]) for key in keys], pa.int64()),
                              "split": [key[0] for key in keys]}), folder / "queries.parquet")
     summary = {
-        "day": day, "searches": totals["searches"], "labelled": labels["searches"], "dropped": dropped,
+        "day": day, "searches": totals["searches"], "labelled": labels["searches"], "dropped": dropped, "titles": totals.get("titles", False),
         "simulated": round(labels["simulated"] / labels["searches"], 6) if labels["searches"] else 0.0,
         "rows": {split: sum(key[0] == split for key in keys) for split in SPLITS},
         "searches_by_split": {split: kept[split] for split in SPLITS},

@@ -119,7 +119,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
             found, valid = _valid_scores(model, tokenizer, dataset, rules, device, kind)
             accuracy = _accuracy(found[0], valid, categories)
             history.append({"step": step, "valid_top1": round(accuracy, 6)})
-            if accuracy > best[0]:
+            if accuracy >= best[0]:  # without a validation query the last state is kept
                 best = (accuracy, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()})
             model.train()
         if time.monotonic() - said > 5 or step in checks:
@@ -295,7 +295,9 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     report = {"models": results, "answers": _answers(candidate, training, test, settings.seed, folder), "queries": len(test["query"]), "searches": int(test["count"].sum()), "day": facts["day"],
               "test_from": facts.get("first_day", {}).get("test"), "seed": settings.seed, "unseen_share": _unseen(test, set(training["query"])),
               "simulated": facts["simulated"], "tfidf_lr_seconds": round(fitted, 1), "seconds": round(time.monotonic() - started, 1),
-              "note": (f"{facts['simulated']:.0%} of the labelled searches are SIMULATED from purchases: nobody typed them. "
+              "note": ("Nobody's searches say yet what leads where: labels are the products' own TITLES. "
+                       "These figures say how well titles are told apart, not how well queries are." if facts.get("titles") else
+                       f"{facts['simulated']:.0%} of the labelled searches are SIMULATED from purchases: nobody typed them. "
                        "These figures say that the pipeline works, not how well it would understand real queries."
                        if facts["simulated"] else "All labels come from searches that really happened.")}
     columns = {name: pa.array(columns[name], pa.int8()) for name in ("candidate", "majority", "tfidf_lr")}

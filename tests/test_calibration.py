@@ -53,6 +53,14 @@ def test_an_unsure_leaf_backs_off_to_its_parent(chances, said, probability):
     assert found.likely[0] == ("Dairy/Milk", pytest.approx(chances[0]))
 
 
+def test_independent_chances_of_many_leaves_are_no_sum():
+    many = [f"A/{number}" for number in range(60)] + ["B/x"]
+    [found] = answer(np.array([[0.01] * 60 + [0.48]]), np.array([1.0]), many, Calibration(link="sigmoid"))
+    assert (found.category, found.probability) == ("B", pytest.approx(0.48))
+    [found] = answer(np.array([[0.4, 0.3] + [0.0] * 58 + [0.48]]), np.array([1.0]), many, Calibration(link="sigmoid"))
+    assert (found.category, found.probability) == ("A", pytest.approx(1 - 0.6 * 0.7))
+
+
 def test_nothing_sure_gives_the_likeliest_root_and_a_stranger_unknown():
     four = ["A/x", "B/x", "C/x", "C/y"]
     [found] = answer(np.array([[0.3, 0.3, 0.2, 0.2]]), np.array([1.0]), four, Calibration())

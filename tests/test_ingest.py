@@ -245,6 +245,13 @@ def test_history_tells_all_that_the_catalogue_said_on_a_day(shop):
     assert found == {"2017-03-02": [("soft", "EUR", "a.jpg", {"colour": "red"})], "2017-03-03": [("softer", "EUR", "a.jpg", {"colour": "blue"})]}
 
 
+def test_a_category_is_a_path_without_empty_steps(shop):
+    deliver(shop, [product("a", category="/Home// Sofas /"), product("b", category=" / "), *(product(f"c{number}") for number in range(120))], DAY, "catalog", "snapshot-000.jsonl.gz")
+    ingest.load_catalog(shop, DAY)
+    assert rows(shop.shop_dsn, "SELECT item_id, category FROM core.items WHERE item_id < 'c'") == [("a", "Home/Sofas")]
+    assert rows(shop.shop_dsn, "SELECT reason FROM ops.rejected_rows") == [("category is missing",)]
+
+
 def test_a_bad_catalogue_leaves_the_old_one(shop):
     deliver(shop, [product("a")], DAY, "catalog", "snapshot-000.jsonl.gz")
     ingest.load_catalog(shop, DAY)

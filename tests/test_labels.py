@@ -13,6 +13,7 @@ from psycopg2.extras import Json
 from ecomrec import database, labels, transforms
 from ecomrec.errors import InputError
 from ecomrec.queries import misspell, normalise
+from ecomrec.search import pairs
 from tests.shopdata import HISTORY, fill, purchase
 
 DAY = "2026-03-31"
@@ -106,8 +107,12 @@ def test_the_simulated_share_is_told_and_a_second_build_is_the_same(shop, write,
     assert ((tmp_path / "queries.parquet").read_bytes(), (tmp_path / "labels.json").read_bytes()) == first
 
 
-def test_no_labelled_search_is_said_with_a_remedy(shop, write, tmp_path):
+def test_no_labelled_search_among_many_is_said_with_a_remedy(shop, write, tmp_path, monkeypatch):
     write([("2026-03-01", 0, "u", "a", "search", "milk")])
+    assert labels.build(shop, DAY, tmp_path)["titles"]  # a new shop: its products say their categories
+    rules = labels.recipe()
+    rules["labels"]["titles_below"] = 1
+    monkeypatch.setattr(labels, "recipe", lambda: rules)
     with pytest.raises(InputError, match="no search of the training days"):
         labels.build(shop, DAY, tmp_path)
 
@@ -181,11 +186,34 @@ def test_a_click_where_few_look_weighs_more(shop, write, tmp_path, monkeypatch):
         done = real(connection, name, parameters, **identifiers)
         if name == "labels/examined":
             with connection.cursor() as cursor:
-                cursor.execute("INSERT INTO examined VALUES (2, 0.5)")
+                cursor.execute("INSERT INTO examined VALUES (2, 0.5), (3, 0.25)")
         return done
 
-    with psycopg2.connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
-        cursor.execute("UPDATE core.search_outcomes SET position = CASE item_id WHEN 'milk' THEN 2 ELSE 1 END")
-    monkeypatch.setattr(database, "execute", looks)
     assert plain == {("train", "milk", "Dairy/Milk"): (1.0, 1), ("train", "milk", "Dairy/Cheese"): (1.0, 1)}
-    assert labelled(shop, tmp_path) == {("train", "milk", "Dairy/Milk"): (2.0, 1), ("train", "milk", "Dairy/Cheese"): (1.0, 1)}
+    monkeypatch.setattr(database, "execute", looks)
+    for milk, brie, weights in ((2, 1, (2.0, 1.0)), (140, None, (4.0, 1.0))):  # beyond the last place that is known, as there; no place, as it is
+        with psycopg2.connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE core.search_outcomes SET position = CASE item_id WHEN 'milk' THEN %s ELSE %s END", (milk, brie))
+        assert labelled(shop, tmp_path) == {("train", "milk", "Dairy/Milk"): (weights[0], 1), ("train", "milk", "Dairy/Cheese"): (weights[1], 1)}
+        found = pairs.build(shop, DAY, tmp_path)
+        assert found["pairs"]["train"] == 2
+        assert {row["item_id"]: (row["grade"], row["weight"]) for row in pq.read_table(tmp_path / "pairs.parquet").to_pylist()} == {"milk": (1, weights[0]), "brie": (1, weights[1])}
+
+
+def test_what_was_shown_and_never_chosen_is_shown_three_times_to_people(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", "s", "search", "Milk"), ("2026-03-01", 1, "u", "s", "click", "milk")])
+    with psycopg2.connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+        for number in range(3):
+            for user, item in (("u", "milk"), ("u", "brie"), ("robot", "bread")):
+                cursor.execute("INSERT INTO core.events (event_day, event_id, event_time, user_id, event_type, item_id, query) VALUES ('2026-03-01', %s, '2026-03-01', %s, 'impression', %s, 'Milk')",
+                               (f"{user}{item}{number}", user, item))
+        cursor.execute("INSERT INTO core.bot_users (event_day, user_id, actions, busiest_minute, active_hours, reason) VALUES ('2026-03-01', 'robot', 9, 9, 1, 'test')")
+    pairs.build(shop, DAY, tmp_path)
+    assert pq.read_table(tmp_path / "shown.parquet").to_pylist() == [{"query": "milk", "item_id": "brie"}]
+
+
+def test_a_row_of_megabytes_is_read(shop, write, tmp_path):
+    write([("2026-03-01", 0, "u", "s", "search", "Milk"), ("2026-03-01", 1, "u", "s", "click", "milk")])
+    with psycopg2.connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET description = repeat('\"milk\" ', 500000) WHERE item_id = 'milk'")
+    assert pairs.build(shop, DAY, tmp_path)["products"] == 3

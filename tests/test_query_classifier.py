@@ -17,7 +17,7 @@ from ecomrec.settings import Settings
 from tests import tiny
 
 WORDS = {"Dairy/Milk": ["milk", "whole", "skimmed", "oat"], "Bakery/Bread": ["bread", "rye", "toast", "bun"], "Home/Soap": ["soap", "wash", "shower", "gel"]}
-STRANGE = ["", "x", "milk" * 2500, "🥛", "\x00\x1b[31m\ud800", " \t\n"]
+STRANGE = ["", "x", "<b>milk</b>", "'; DROP TABLE core.items; --", "ｍｉｌｋ", "milk 牛奶 хлеб", "milk" * 2500, "🥛", "\x00\x1b[31m\ud800", " \t\n"]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_onnx_is_the_pytorch_model_and_only_what_serves_is_kept(made):
 def test_an_export_with_another_vocabulary_is_refused_though_its_checksums_are_right(shop, made, tmp_path):
     """The n-grams still answer most queries of a toy shop, so its accuracy says nothing; its chances are no longer the trained model's."""
     _, dataset, folder, *_ = made
-    assert facts.measure(shop, "query_classifier", dataset, folder)["parity"] <= 0.1
+    assert facts.measure(shop, "query_classifier", dataset, folder)["parity"] <= 0.05
     shutil.copytree(folder, wrong := tmp_path / "wrong")
     tokenizer = json.loads((wrong / "tokenizer.json").read_text())
     vocabulary = tokenizer["model"]["vocab"]

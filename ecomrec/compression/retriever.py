@@ -167,7 +167,8 @@ class Desk:
         if not self.searched["queries"]:
             return self.rules["fusion"]["weight"], {}
         curve = {str(weight): round(float(np.average(self._quality(reader, weight), weights=self.held["count"])), 5) for weight in self.rules["fusion"]["grid"]}
-        return float(max(curve, key=curve.__getitem__)), curve
+        usual = self.rules["fusion"]["weight"]
+        return float(max(curve, key=lambda weight: (curve[weight], -abs(float(weight) - usual)))), curve  # where nothing tells them apart, the nearest to the recipe's
 
     def _quality(self, reader: TextModel, weight: float) -> np.ndarray:
         """NDCG@10 of each validation query, fused with BM25."""

@@ -13,7 +13,9 @@ from ecomrec.ingest.stages import Stages, warm_up
 from ecomrec.ingest.staging import staging_table
 from ecomrec.settings import Settings
 
-ROW = {"title": "coalesce(title, '')", "category": "coalesce(category, '')", "attributes": "coalesce(attributes, '{}')", "in_stock": "coalesce(in_stock, true)",
+# A path without empty steps, or "/Home//Sofas" would be another category than "Home/Sofas", below a root without a name.
+CATEGORY = "array_to_string([trim(step) FOR step IN string_split(category, '/') IF trim(step) <> ''], '/')"
+ROW = {"title": "coalesce(title, '')", "category": f"coalesce({CATEGORY}, '')", "attributes": "coalesce(attributes, '{}')", "in_stock": "coalesce(in_stock, true)",
        "updated_at": "coalesce(updated_at, day::TIMESTAMPTZ)", "deleted": "coalesce(deleted, false)"}
 STAYS = "the catalogue stays as it was"
 

@@ -80,7 +80,9 @@ def answer(chances: np.ndarray, familiar: np.ndarray, categories: list[str], rul
             sums: dict[str, float] = {}
             for place, name in enumerate(categories):
                 for above in ancestors[name]:
-                    sums[above] = sums.get(above, 0.0) + float(chances[row, place])
+                    before, chance = sums.get(above, 0.0), float(chances[row, place])
+                    # One of several that exclude each other, or at least one of several that do not.
+                    sums[above] = before + chance if rules.link == "softmax" else 1 - (1 - before) * (1 - chance)
             enough = [name for name, total in sums.items() if total >= rules.sure]
             roots = [name for name in sums if "/" not in name]
             said = max(enough, key=lambda name: (name.count("/"), sums[name])) if enough else max(roots, key=sums.__getitem__)

@@ -17,7 +17,6 @@ from ecomrec import database
 from ecomrec.errors import AuditFailed
 from ecomrec.publication import partition
 from ecomrec.recommend.binary import Texts
-from ecomrec.recommend.histories import copy_out
 from ecomrec.settings import Settings
 
 NEIGHBOURS = 10
@@ -89,7 +88,7 @@ def snapshot(connection, settings: Settings, model, publication_id: int, day: st
 
 def read(connection, model, publication_id: int) -> Catalogue:
     """The catalogue that this publication's snapshot holds."""
-    rows = copy_out(connection, "recommend/served", {}, TYPES, partition=partition("served_items", publication_id))
+    rows = database.table(connection, "recommend/served", {}, TYPES, partition=partition("served_items", publication_id))
     known, ids = len(model.item_ids), rows["item_id"].to_numpy(zero_copy_only=False).astype(str)
     if ids[:known].tolist() != model.item_ids.tolist():
         raise AuditFailed(f"publication {publication_id} was prepared for another model", "run its DAG again from the task prepare")
@@ -103,7 +102,7 @@ def read(connection, model, publication_id: int) -> Catalogue:
 
 def whole(connection) -> Catalogue:
     """Every product of core.items, deleted ones too, as rules see it: for what is about the shop and not about a model."""
-    rows = copy_out(connection, "recommend/whole_catalogue", {}, TYPES)
+    rows = database.table(connection, "recommend/whole_catalogue", {}, TYPES)
     ids = rows["item_id"].to_numpy(zero_copy_only=False).astype(str)
     return Catalogue(ids=ids, known=len(ids), available=rows["available"].to_numpy().astype(bool), fresh=np.zeros(len(ids), dtype=bool), vectors=None,
                      borrowed=sparse.csc_matrix((len(ids), 0), dtype=np.float32), **_described(rows))

@@ -1,12 +1,10 @@
 """What a shard's users bought, from Postgres by COPY through Arrow: no Python object per event or user."""
 
-import tempfile
 from dataclasses import dataclass, replace
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 
 from ecomrec import database
 from ecomrec.models import Histories
@@ -80,7 +78,7 @@ def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recomm
 
     `users` (ascending): whose histories to return, also when they have no row; by default everyone who has one.
     """
-    table = copy_out(connection, name, parameters, {"user_id": TEXT, "item_id": TEXT, "day": pa.int32(), "time": pa.int64()})
+    table = database.table(connection, name, parameters, {"user_id": TEXT, "item_id": TEXT, "day": pa.int32(), "time": pa.int64()})
     names, user = codes(table["user_id"])
     users = np.sort(names) if users is None else users
     place = np.searchsorted(users, names)
@@ -92,15 +90,6 @@ def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recomm
     user, item = user[rows], item[rows]
     offsets = np.concatenate(([0], np.cumsum(np.bincount(user, minlength=len(users))))).astype(np.int64)
     return shard(users, Histories(offsets, item, day[rows], time[rows], np.ones(len(item), dtype=np.float32)))
-
-
-def copy_out(connection, name: str, parameters: dict, types: dict[str, pa.DataType], **identifiers: str) -> pa.Table:
-    """The rows of sql/<name>.sql as an Arrow table of these column types; an empty text stays an empty text."""
-    with tempfile.TemporaryFile() as spool:  # on disk: the rows need not fit in memory twice
-        database.copy_out(connection, name, spool, parameters, **identifiers)
-        spool.seek(0)
-        options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-        return pyarrow.csv.read_csv(spool, convert_options=options, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

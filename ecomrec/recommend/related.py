@@ -18,7 +18,7 @@ from ecomrec.models.topn import top
 from ecomrec.publication import partition
 from ecomrec.recommend import binary, write
 from ecomrec.recommend import catalogue as catalogues
-from ecomrec.recommend.histories import TEXT, copy_out, positions
+from ecomrec.recommend.histories import TEXT, positions
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
@@ -102,7 +102,7 @@ def together(duck: duckdb.DuckDBPyConnection, catalogue: catalogues.Catalogue) -
 
 def load_together(connection, publication_id: int, catalogue: catalogues.Catalogue) -> sparse.csr_matrix:
     """bought_together of a publication as a sparse matrix [I, I] of strengths."""
-    rows = copy_out(connection, "recommend/together", {}, {"item_id": TEXT, "other": TEXT, "strength": pa.float32()},
+    rows = database.table(connection, "recommend/together", {}, {"item_id": TEXT, "other": TEXT, "strength": pa.float32()},
                     partition=partition("bought_together", publication_id))
     item, other = positions(rows["item_id"], catalogue.ids), positions(rows["other"], catalogue.ids)
     return sparse.csr_matrix((rows["strength"].to_numpy(), (item, other)), shape=(len(catalogue), len(catalogue)))

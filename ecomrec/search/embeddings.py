@@ -7,9 +7,9 @@ import time
 import numpy as np
 
 from ecomrec import database
-from ecomrec.registry import champion, fetch
+from ecomrec.registry import fetch
 from ecomrec.search import hybrid
-from ecomrec.search.pairs import PRODUCT, copy, products
+from ecomrec.search.pairs import PRODUCT, products
 from ecomrec.settings import Settings
 
 BLOCK = 20000  # products embedded and written in one transaction: a killed run goes on where it was
@@ -17,20 +17,24 @@ COLUMNS = ("item_id", "key", "embedding")
 HEAD = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 
 
-def embed(settings: Settings, echo=print) -> dict:
-    """Brings every product's embedding up to date with the retriever in service, and its HNSW index into being.
+def version(model: dict) -> str:
+    """What a retriever is called beside what it made."""
+    return f"retriever/{model['version']}"
 
-    Returns products embedded and seconds; `{"model": None}` without a champion that has an encoder.
+
+def embed(settings: Settings, model: dict | None, echo=print) -> dict:
+    """Brings every product's embedding up to date with `model`, the retriever in service, and its HNSW index into being.
+
+    Returns products embedded and seconds; `{"model": None}` without a model, or of one without an encoder.
     """
-    started, model, done = time.monotonic(), champion(settings, "retriever"), 0
+    started, done = time.monotonic(), 0
     served = hybrid.load(fetch(settings, model["uri"]), settings.threads) if model else None
     if served is None or served.encoder is None:
         return {"model": None, "embedded": 0, "seconds": 0.0}
-    version = f"retriever/{model['version']}"
     while True:
         with database.connect(settings.shop_dsn, application="ecomrec embed") as connection:
             database.lock(connection, "embeddings")
-            rows = copy(connection, "search/stale", {"model": version, "most": BLOCK}, PRODUCT)
+            rows = database.table(connection, "search/stale", {"model": version(model), "most": BLOCK}, PRODUCT)
             if not len(rows):
                 _index(connection, served.encode([""]).shape[1])
                 break
@@ -41,7 +45,7 @@ def embed(settings: Settings, echo=print) -> dict:
                                    _binary(rows["item_id"].to_pylist(), rows["key"].to_pylist(), vectors))
             done += database.execute(connection, "search/embed")
             echo(f"embed: {done:,} products, {done / (time.monotonic() - started):,.0f} products/s")
-    return {"model": version, "embedded": done, "seconds": round(time.monotonic() - started, 1)}
+    return {"model": version(model), "embedded": done, "seconds": round(time.monotonic() - started, 1)}
 
 
 def read_vectors(connection) -> np.ndarray:

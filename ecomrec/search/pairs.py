@@ -1,7 +1,6 @@
 """The data set of the retriever: products as text, and which query led to which product, graded and split by time."""
 
 import json
-import tempfile
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from ecomrec import database, features
@@ -51,10 +49,10 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     first, valid = last - timedelta(days=settings.history_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
     days = {"first": first, "last": last}
     with database.connect(settings.shop_dsn, application="ecomrec pairs") as connection:
-        items = copy(connection, "search/products", {}, PRODUCT)
+        items = database.table(connection, "search/products", {}, PRODUCT)
         database.execute(connection, "labels/examined", {"first": first, "last": valid - timedelta(days=1)})
-        pairs = copy(connection, "search/pairs", days, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
-        shown = copy(connection, "search/shown", {"first": first, "last": valid - timedelta(days=1)}, {"query": pa.string(), "item_id": pa.string()})
+        pairs = database.table(connection, "search/pairs", days, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
+        shown = database.table(connection, "search/shown", {"first": first, "last": valid - timedelta(days=1)}, {"query": pa.string(), "item_id": pa.string()})
     for source, table in (("search/products", items), ("search/pairs", pairs), ("search/shown", shown)):
         features.check(source, table.column_names)
     return write(settings, day, items, pairs, shown, folder)
@@ -119,12 +117,3 @@ def sayable(attributes: str | None) -> list[str]:
     return [value.strip() for name, value in found.items()
             if isinstance(value, str) and 1 < len(value.strip()) <= 40 and not any(part in name.lower() for part in UNSAYABLE)
             and any(character.isalpha() for character in value)]
-
-
-def copy(connection, name: str, parameters: dict, types: dict[str, pa.DataType]) -> pa.Table:
-    """The rows of a query by COPY, spooled on disk."""
-    with tempfile.TemporaryFile() as spool:
-        database.copy_out(connection, name, spool, parameters)
-        spool.seek(0)
-        options = pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-        return pyarrow.csv.read_csv(spool, convert_options=options, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))

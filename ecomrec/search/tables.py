@@ -17,9 +17,9 @@ from ecomrec.publication import partition, window
 from ecomrec.registry import champion, fetch
 from ecomrec.search import hybrid
 from ecomrec.search.ask import CLASSIFIERS
-from ecomrec.search.embeddings import read_vectors
+from ecomrec.search.embeddings import embed, read_vectors, version
 from ecomrec.search.lexical import Lexical
-from ecomrec.search.pairs import PRODUCT, copy, products
+from ecomrec.search.pairs import PRODUCT, products
 from ecomrec.settings import Settings
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "search.toml"
@@ -32,9 +32,11 @@ def recipe(path: Path = RECIPE) -> dict:
 
 
 def build(settings: Settings, publication_id: int, day: str) -> dict:
-    """Fills the four tables with the champions in service; without one, its table stays empty. Returns rows per table and seconds."""
+    """Fills the four tables with the champions in service; without one, its table stays empty. Brings the products' embeddings up to date
+    first. Returns rows per table, `embedded` and seconds."""
     started, rules = time.monotonic(), recipe()
     models = {family: champion(settings, family) for family in ("query_classifier", "retriever")}
+    embedded = embed(settings, models["retriever"])  # with the model that then reads the queries: another would place them elsewhere
     names = {table: partition(table, publication_id) for table in TABLES}
     span = {**window(settings, day), "half_life": rules["head"]["half_life"]}
     with database.connect(settings.shop_dsn, application="ecomrec search tables") as connection:
@@ -58,7 +60,7 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
             rows["query_results"], vectors = _results(settings, connection, models["retriever"], names, publication_id, queries, searches, chosen, rules)
         allowed = {row["query"] for row in database.query(connection, "search/relatable")}
         rows["related_queries"] = _related(connection, names, publication_id, queries, allowed, vectors, chosen, rules["related"])
-    return {**rows, "head": len(queries), "seconds": round(time.monotonic() - started, 1)}
+    return {**rows, "embedded": embedded, "head": len(queries), "seconds": round(time.monotonic() - started, 1)}
 
 
 def _categories(settings: Settings, connection, model: dict, names: dict, publication_id: int, queries: list[str], searches: list[int]) -> int:
@@ -74,7 +76,7 @@ def _categories(settings: Settings, connection, model: dict, names: dict, public
 def _results(settings: Settings, connection, model: dict, names: dict, publication_id: int, queries: list[str], searches: list[int], chosen: list[dict],
              rules: dict) -> tuple[int, np.ndarray | None]:
     served, own = hybrid.load(fetch(settings, model["uri"]), settings.threads), rules["results"]
-    shop = products(copy(connection, "search/in_stock", {"embedded": served.encoder is not None}, PRODUCT))
+    shop = products(database.table(connection, "search/in_stock", {"embedded": served.encoder is not None}, PRODUCT))
     if not shop.item_ids:
         return 0, None
     vectors = read_vectors(connection) if served.encoder else None
@@ -84,7 +86,7 @@ def _results(settings: Settings, connection, model: dict, names: dict, publicati
     for row in chosen:
         if row["item_id"] in place:
             evidence.setdefault(row["query"], {})[place[row["item_id"]]] = float(row["weight"])
-    version, lines = f"retriever/{model['version']}", []
+    lines = []
     for number, query in enumerate(queries):
         total = {int(item): float(score) for item, score in zip(found[number], scores[number], strict=True) if item >= 0}
         weights = evidence.get(query, {})
@@ -95,7 +97,7 @@ def _results(settings: Settings, connection, model: dict, names: dict, publicati
         if best:
             vector = "" if asked is None else "[" + ",".join(f"{value:.5g}" for value in asked[number]) + "]"
             lines.append((publication_id, query, database.array_literal(shop.item_ids[item] for item in best), database.array_literal(f"{total[item]:.6g}" for item in best),
-                          vector, searches[number], version))
+                          vector, searches[number], version(model)))
     columns = ("publication_id", "query", "item_ids", "scores", "embedding", "searches", "model_version")
     return _copy_in(connection, names["query_results"], columns, lines), asked
 

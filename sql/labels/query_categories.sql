@@ -6,7 +6,7 @@ FROM (
     SELECT o.event_day, o.search_id, o.query, i.category, o.simulated,
            max(CASE WHEN o.purchased THEN %(purchase)s WHEN o.carted THEN %(cart)s ELSE %(click)s END::double precision / coalesce(x.share, 1)) AS weight
     FROM core.search_outcomes o
-    LEFT JOIN examined x USING (position)
+    LEFT JOIN examined x ON o.position IS NOT NULL AND x.position = least(o.position, (SELECT max(position) FROM examined))
     JOIN core.items_on(%(last)s) i USING (item_id)
     WHERE o.event_day BETWEEN %(first)s AND %(last)s AND o.query <> ''
     GROUP BY o.event_day, o.search_id, o.query, i.category, o.simulated) AS labelled

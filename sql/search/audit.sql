@@ -6,7 +6,8 @@ SELECT
     (SELECT count(*) FROM {query_suggestions})                                                  AS query_suggestions,
     (SELECT count(*) FROM {related_queries})                                                    AS related_queries,
     (SELECT count(*) FROM answers WHERE cardinality(item_ids) = 0 OR cardinality(scores) <> cardinality(item_ids) OR 'NaN' = ANY (scores)) AS broken_results,
-    (SELECT count(*) FROM entries e LEFT JOIN core.items i USING (item_id) WHERE i.item_id IS NULL OR i.deleted OR NOT i.in_stock) AS unavailable_results,
+    -- What went out of stock since the publication began is refresh_catalog's, as in publish/audit.
+    (SELECT count(*) FROM entries e LEFT JOIN {served_items} s USING (item_id) LEFT JOIN core.items i USING (item_id)
+     WHERE NOT (coalesce(s.available, false) OR coalesce(i.in_stock AND NOT i.deleted, false))) AS unavailable_results,
     (SELECT count(*) FROM {query_categories} WHERE NOT probability BETWEEN 0 AND 1 OR cardinality(categories) <> cardinality(probabilities)) AS broken_categories,
-    (SELECT count(*) FROM {query_suggestions} s CROSS JOIN LATERAL unnest(s.queries) AS query
-     JOIN ops.banned_terms b ON strpos(' ' || query || ' ', ' ' || core.normal_query(b.term) || ' ') > 0) AS banned_suggestions
+    (SELECT count(*) FROM (SELECT DISTINCT unnest(queries) AS query FROM {query_suggestions}) AS offered WHERE core.banned(query)) AS banned_suggestions

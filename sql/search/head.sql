@@ -9,6 +9,7 @@ WITH outcomes AS (
            power(2, -(%(day)s::date - e.event_day) / %(half_life)s::double precision) AS fresh
     FROM core.events e LEFT JOIN outcomes o ON o.event_day = e.event_day AND o.search_id = e.event_id
     WHERE e.event_day BETWEEN %(first_day)s AND %(day)s AND e.event_type = 'search' AND e.query <> ''
+      AND NOT EXISTS (SELECT FROM core.bot_users b WHERE b.event_day = e.event_day AND b.user_id = e.user_id)
 ), counted AS (
     SELECT query, count(*)::integer AS searches, count(DISTINCT user_id)::integer AS users, sum(fresh) AS recent,
            coalesce(sum(fresh) FILTER (WHERE bought), 0) AS bought

@@ -6,8 +6,7 @@ WITH likely AS (
     SELECT query, users, score FROM asked ORDER BY score DESC, query COLLATE "C" LIMIT %(most)s
 ), spoken AS (
     SELECT l.query, l.users, l.score,
-           EXISTS (SELECT FROM core.items i WHERE NOT i.deleted
-                   AND to_tsvector('simple', i.title || ' ' || coalesce(i.brand, '') || ' ' || i.category) @@ plainto_tsquery('simple', l.query)) AS known
+           EXISTS (SELECT FROM core.items i WHERE NOT i.deleted AND core.item_words(i.title, i.brand, i.category) @@ plainto_tsquery('simple', core.words(l.query))) AS known
     FROM likely l
 ), chosen AS (
     SELECT core.normal_query(o.query) AS query, i.category, count(*) AS times
@@ -21,5 +20,5 @@ WITH likely AS (
 SELECT s.query, s.score, s.known, coalesce(category, '') AS category, share
 FROM spoken s LEFT JOIN led USING (query) LEFT JOIN shares USING (category)
 WHERE (s.known OR s.users >= %(min_users)s)
-  AND NOT EXISTS (SELECT FROM ops.banned_terms b WHERE strpos(' ' || s.query || ' ', ' ' || core.normal_query(b.term) || ' ') > 0);
+  AND NOT core.banned(s.query);
 ANALYZE suggestible

@@ -58,8 +58,7 @@ def filled(shop, sealed, monkeypatch):
     models = {"query_classifier": {"version": "1", "uri": str(sealed / "classifier"), "kind": ngram_classifier.KIND},
               "retriever": {"version": "1", "uri": str(sealed / "baselines" / "zero_shot"), "kind": "retriever"}}
     # The registry itself has tests of its own; here the models are the sealed folders.
-    for module in (tables, embeddings):
-        monkeypatch.setattr(module, "champion", lambda settings, family: models[family])
+    monkeypatch.setattr(tables, "champion", lambda settings, family: models[family])
     return settings, models
 
 
@@ -69,7 +68,6 @@ def published(settings, key="run-1"):
     with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute(f"INSERT INTO {publication.partition('user_recommendations', number)} VALUES (%s, 0, 'ann', '{{s1}}', '{{1}}', '{{popular}}', '{{\"\"}}', 'v')", (number,))
     profiles.build(settings, number, DAY)
-    embeddings.embed(settings)
     built = tables.build(settings, number, DAY)
     publication.go_live(settings, number, publication.audit(settings, number, DAY))
     return number, built
@@ -97,6 +95,38 @@ def test_suggestions_complete_correct_and_keep_silent(filled):
     found = {typed: rows(settings.shop_dsn, "SELECT suggestion, source FROM analytics.suggest(%s)", typed) for typed in expected}
     assert {typed: answer[0] if answer else None for typed, answer in found.items()} == expected
     assert rows(settings.shop_dsn, "SELECT * FROM analytics.query_suggestions WHERE query = 'mlik'") == []
+
+
+def test_what_is_banned_is_never_offered_whatever_stands_around_it(filled):
+    settings, _ = filled
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO ops.banned_terms (term) VALUES ('不好')")
+    expected = {"nasty": True, "a nasty-sofa": True, "nasty, sofa": True, "dynasty sofa": False, "nast": False, "我不好吃": True, "不 太好": False, "": False}
+    assert {query: found for query, found in rows(settings.shop_dsn, "SELECT q, core.banned(q) FROM unnest(%s) AS q", list(expected))} == expected
+    published(settings)
+    assert rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest('nas', 5, 'u0')") == []  # though u0 typed it
+
+
+def test_a_long_beginning_has_to_fit_to_its_end(filled):
+    settings, _ = filled
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        for number in range(12):
+            cursor.execute("INSERT INTO core.events (event_day, event_id, event_time, user_id, event_type, query) VALUES (%s, %s, %s, %s, 'search', %s)",
+                           (DAY, f"l{number}", f"{DAY} 10:00+00", f"u{number}", f"stainless steel water {'boiler' if number % 2 else 'bottle'}"))
+    published(settings)
+    for user in (None, "u1"):
+        found = {typed: sorted(query for query, in rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest(%s, 5, %s)", typed, user))
+                 for typed in ("stainless steel water b", "stainless steel water bott")}
+        assert found == {"stainless steel water b": ["stainless steel water boiler", "stainless steel water bottle"], "stainless steel water bott": ["stainless steel water bottle"]}
+
+
+def test_searches_of_robots_are_not_counted(filled):
+    settings, _ = filled
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE core.bot_users_201703 PARTITION OF core.bot_users FOR VALUES FROM ('2017-03-01') TO ('2017-04-01')")
+        cursor.execute("INSERT INTO core.bot_users (event_day, user_id, actions, busiest_minute, active_hours, reason) SELECT %s, 'u' || number, 9, 9, 1, 'test' FROM generate_series(0, 24) AS number", (DAY,))
+    published(settings)
+    assert rows(settings.shop_dsn, "SELECT query, searches FROM analytics.query_categories") == [("milk", 5)]
 
 
 def test_a_users_own_queries_come_first_only_for_that_user(filled):
@@ -138,15 +168,41 @@ def test_products_are_found_by_vector_and_by_words(filled):
     assert rows(settings.shop_dsn, "SELECT item_id FROM analytics.search_products('couch'::text)")[0] == ("s1",)
 
 
+def test_chinese_products_are_found_by_a_part_of_their_name(filled):
+    settings, _ = filled
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET title = '红色运动鞋' WHERE item_id = 's1'")
+    for typed, found in (("运动鞋", [("s1",)]), ("红色 运动鞋", [("s1",)]), ("绿色运动鞋", []), ("home-sofas", [("s1",), ("s2",)])):
+        assert rows(settings.shop_dsn, "SELECT item_id FROM analytics.search_products(%s::text) ORDER BY 1", typed) == found
+
+
+def test_as_many_neighbours_are_found_as_are_asked_for(filled):
+    settings, models = filled
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("""INSERT INTO core.items (item_id, title, category, in_stock, deleted, updated_at, loaded_day)
+                          SELECT 'n' || number, translate(left(md5(number::text), 12), '0123456789', 'ghi klmn p'), 'Home/Sofas', number % 3 > 0, false, '2017-01-01', '2017-01-01' FROM generate_series(1, 600) AS number""")
+    embeddings.embed(settings, models["retriever"])
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("SET enable_seqscan = off")
+        cursor.execute("SELECT count(*) FROM analytics.search_products((SELECT embedding FROM core.items WHERE item_id = 's1'), 150)")
+        assert cursor.fetchone() == (150,)
+        cursor.execute("SHOW hnsw.ef_search")
+        assert cursor.fetchone() == ("40",)  # the caller's own searches stay as they were
+
+
 def test_only_changed_products_are_embedded_again(filled):
     settings, models = filled
-    assert embeddings.embed(settings)["embedded"] == 5  # all but the deleted one
-    assert embeddings.embed(settings)["embedded"] == 0
+
+    def embedded() -> int:
+        return embeddings.embed(settings, models["retriever"])["embedded"]
+
+    assert embedded() == 5  # all but the deleted one
+    assert embedded() == 0
     with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE core.items SET price = 9, in_stock = false WHERE item_id = 's1'; UPDATE core.items SET title = 'green sofa' WHERE item_id = 's2'")
-    assert embeddings.embed(settings)["embedded"] == 1
+    assert embedded() == 1
     models["retriever"] = {**models["retriever"], "version": "2"}
-    assert embeddings.embed(settings)["embedded"] == 5
+    assert embedded() == 5
     assert rows(settings.shop_dsn, "SELECT count(*) FROM pg_indexes WHERE indexdef LIKE '%%hnsw%%' AND tablename = 'items'") == [(1,)]
 
 
@@ -155,15 +211,14 @@ def test_ids_that_look_like_numbers_stay_texts(filled):
     with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE core.items i SET item_id = n.number FROM (SELECT item_id, '00' || row_number() OVER () AS number FROM core.items) n WHERE n.item_id = i.item_id")
     number = publication.open_publication(settings, "run", DAY, "v")["publication_id"]
-    assert embeddings.embed(settings)["embedded"] == 5
-    tables.build(settings, number, DAY)
+    assert tables.build(settings, number, DAY)["embedded"]["embedded"] == 5
     found = rows(settings.shop_dsn, f"SELECT unnest(item_ids) FROM {publication.partition('query_results', number)}")
     assert found and all(item.startswith("00") for item, in found)
 
 
 def test_vectors_come_back_as_they_were_written(filled):
-    settings, _ = filled
-    embeddings.embed(settings)
+    settings, models = filled
+    embeddings.embed(settings, models["retriever"])
     with connect(settings.shop_dsn) as connection:
         found = embeddings.read_vectors(connection)
     texts = rows(settings.shop_dsn, "SELECT embedding::text FROM core.items WHERE NOT deleted AND in_stock ORDER BY item_id")
@@ -195,13 +250,21 @@ def test_bm25_alone_serves_too(filled, sealed):
     assert rows(settings.shop_dsn, "SELECT count(*) FROM core.items WHERE embedding IS NOT NULL") == [(0,)]
 
 
-def test_a_product_that_sold_out_meanwhile_stops_the_publication(filled):
+def test_a_product_that_was_not_there_stops_the_publication_and_one_that_sold_out_meanwhile_does_not(filled):
     settings, _ = filled
     plan = publication.open_publication(settings, "bad", DAY, "v")
-    embeddings.embed(settings)
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {publication.partition('user_recommendations', plan['publication_id'])} VALUES (%s, 0, 'ann', '{{s2}}', '{{1}}', '{{popular}}', '{{\"\"}}', 'v')",
+                       (plan["publication_id"],))
+        cursor.execute(f"INSERT INTO {publication.partition('served_items', plan['publication_id'])} SELECT %s, row_number() OVER (), item_id, title, category, '', 1, in_stock AND NOT deleted, false, '{{}}', '' FROM core.items",
+                       (plan["publication_id"],))
+    profiles.build(settings, plan["publication_id"], DAY)
     tables.build(settings, plan["publication_id"], DAY)
     with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("UPDATE core.items SET in_stock = false WHERE item_id = 's1'")
+    publication.audit(settings, plan["publication_id"], DAY)
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {publication.partition('served_items', plan['publication_id'])} SET available = false WHERE item_id = 's1'")
     with pytest.raises(AuditFailed, match="unavailable_results"):
         publication.audit(settings, plan["publication_id"], DAY)
 
@@ -219,7 +282,8 @@ def test_one_lookup_takes_less_than_two_milliseconds(filled):
     assert np.median(taken) < 0.002
 
 
-def test_one_query_is_answered_at_the_command_line(filled, monkeypatch):
+def test_one_query_is_answered_at_the_command_line(filled, monkeypatch, capsys):
+    from ecomrec import cli
     from ecomrec.search import ask
 
     settings, models = filled
@@ -228,6 +292,14 @@ def test_one_query_is_answered_at_the_command_line(filled, monkeypatch):
     found = ask.ask(settings, "Couch", 3)
     assert (found["category"], found["by"], found["products"][0]["item_id"], found["suggestions"]) == ("Home/Sofas", "published results", "s1", ["couch"])
     assert ask.ask(settings, "blue sofa", 3)["by"] == "meaning"
+    assert ask.ask(settings, "blue\udcff sofa", 3)["by"] == "meaning"  # bytes that are no text
+    models["retriever"] = {**models["retriever"], "version": "2"}  # promoted, and the products are still where the other one placed them
+    assert ask.ask(settings, "blue sofa", 3)["by"] == "words"
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET title = 'blue sofa [/x]' WHERE item_id = 's2'")
+    monkeypatch.setattr(cli, "settings", lambda: settings)
+    cli.search("blue sofa", 3)
+    assert "blue sofa [/x]" in capsys.readouterr().out
     models.update(query_classifier=None, retriever=None)
     assert ask.ask(settings, "blue sofa", 3)["products"][0]["item_id"] == "s2"
     with pytest.raises(InputError, match="empty"):

@@ -7,6 +7,7 @@ hyper-parameters) is made on validation with histories that end before it. The t
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -43,6 +44,15 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     on all before the test part, under `folder`/linear. Returns validation NDCG@10 by epoch and of each part, what was
     chosen, and seconds.
     """
+    if not trainer.leads():  # of several processes one writes; they all go on from its checkpoint
+        with tempfile.TemporaryDirectory(prefix="ecomrec-rank-") as scratch:
+            return _train(settings, dataset, Path(scratch), folder / CHECKPOINT, echo, rules)
+    result = _train(settings, dataset, folder, folder / CHECKPOINT, echo, rules)
+    (folder / CHECKPOINT).unlink()
+    return result
+
+
+def _train(settings: Settings, dataset: Path, folder: Path, checkpoint: Path, echo: Echo, rules: dict | None) -> dict:
     started, data = time.monotonic(), load_dataset(dataset)
     rules = recipe_for(data, rules)
     prepare(settings)
@@ -62,7 +72,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     task = trainer.Task(given, ends, sampling / sampling.sum(), half_life if repeats else None)
     fitted = trainer.fit(model, task, own, settings.seed,
                          lambda model: quality(in_torch(model, data, sold, own, half_life, *model.habit()), held),
-                         place, folder / CHECKPOINT, echo)
+                         place, checkpoint, echo)
     tuned = _tune_blend(replace(in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
     result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5),
               "valid_users": len(held["users"]), "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
@@ -71,7 +81,6 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     np.save(folder / TEXT, text)
     np.save(folder / COUNTS, counts)
     (folder / TRAINING).write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
-    (folder / CHECKPOINT).unlink()
     return result
 
 

@@ -50,7 +50,7 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings its own
     state = _State()
-    print_of = sha256(json.dumps([recipe, seed, world, len(task.given.items), int(task.given.items.sum()), task.half_life], sort_keys=True).encode()).hexdigest()
+    print_of = sha256(json.dumps([recipe, seed, world, len(task.given.items), int(task.given.items.sum()), task.half_life, _hash(model.text)], sort_keys=True).encode()).hexdigest()
     if checkpoint.is_file():
         saved = torch.load(checkpoint, map_location=accelerator.device, weights_only=True)
         if saved["of"] == print_of:
@@ -98,6 +98,15 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
             "positions": state.positions, "fit_s": round(state.seconds, 1)}
 
 
+def leads() -> bool:
+    """Whether this process is the one of a torchrun that writes what is kept."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _hash(values: torch.Tensor) -> str:
+    return sha256(values.detach().cpu().numpy().tobytes()).hexdigest()
+
+
 class _State:
     """Where training is; epochs are counted from 1, 0 is before the first."""
 
@@ -110,19 +119,18 @@ def _epoch(accelerator: Accelerator, model: nn.Module, task: Task, recipe: dict,
            echo: Echo) -> tuple[float, int]:
     """One pass over the users. Returns the mean loss in nats and the positions that were trained on."""
     model.train()
-    groups = batches(task.given, recipe["positions"], random)
+    owner = np.repeat(np.arange(len(task.given.users) - 1), np.diff(task.given.users))
+    teaches = np.zeros(len(task.given.users) - 1, dtype=bool)  # users who have a purchase to predict
+    teaches[owner[task.given.offsets[task.ends] > task.given.offsets[1:]]] = True
+    groups = [group for group in batches(task.given, recipe["positions"], random) if teaches[group].any()]
     world = accelerator.num_processes
-    groups = groups + groups[:-len(groups) % world]  # every process takes as many steps as the others, or all would wait for ever
+    groups += [groups[number % len(groups)] for number in range(-len(groups) % world)]  # every process takes as many steps as the others, or all would wait for ever
     total, steps, positions, started = 0.0, 0, 0, time.monotonic()
     said = started
     # Every process draws every batch's numbers from one stream per batch, so what it skips does not change what it gets.
     seeds = random.integers(0, 2**63, len(groups))
     for number in range(accelerator.process_index, len(groups), world):
         batch = draw(task.given, task.ends, groups[number], recipe, task.sampling, task.half_life, np.random.default_rng(seeds[number]))
-        if batch is None:
-            if world == 1:
-                continue
-            batch = draw(task.given, task.ends, groups[0], recipe, task.sampling, task.half_life, np.random.default_rng(seeds[number]))
         batch = batch.to(accelerator.device)
         loss = model(batch)
         if not torch.isfinite(loss):

@@ -21,19 +21,20 @@ SCHEMA = "tuning"
 def search(settings: Settings, dataset: Path, name: str, trials: int, echo: Echo = print) -> dict:
     """Runs `trials` more trials of the study `name` on the data set in `dataset`.
 
-    The first trial of a study is the recipe as it is. Returns `{"trials", "best_ndcg10", "best", "recipe_ndcg10"}`, `best`
+    The recipe as it is comes first, and again where that was killed. Returns `{"trials", "best_ndcg10", "best", "recipe_ndcg10"}`, `best`
     being what to write into the recipe. A trial that fails (a loss that is no number, memory) is kept as failed.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     rules = recommender.recipe()
     space = rules["search"]
     storage = RDBStorage(sqlalchemy_url(settings.shop_dsn), engine_kwargs={"connect_args": {"options": f"-csearch_path={SCHEMA}"}})
-    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True,
-                                sampler=optuna.samplers.TPESampler(seed=settings.seed + len(optuna.get_all_study_names(storage))))
-    if not study.trials:
-        study.enqueue_trial({key: rules[section][value] for key in space for section, value in [key.split(".")]})
-    else:
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
+    study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))  # who goes on does not draw again what was drawn
+    usual = {key: rules[section][value] for key in space for section, value in [key.split(".")]}
+    if study.trials:
         echo(f"going on with {name}: {len(study.trials)} trials are there")
+    if not any(trial.params == usual and trial.value is not None for trial in study.trials):
+        study.enqueue_trial(usual)
 
     def objective(trial: optuna.Trial) -> float:
         changed = {section: dict(values) for section, values in rules.items()}
@@ -53,4 +54,5 @@ def search(settings: Settings, dataset: Path, name: str, trials: int, echo: Echo
     done = [trial for trial in study.trials if trial.value is not None]
     if not done:
         raise EcomrecError(f"no trial of {name} has ended well", "see the messages above, and narrow [search] in the recipe")
-    return {"trials": len(study.trials), "best_ndcg10": study.best_value, "best": study.best_params, "recipe_ndcg10": done[0].value}
+    return {"trials": len(study.trials), "best_ndcg10": study.best_value, "best": study.best_params,
+            "recipe_ndcg10": next((trial.value for trial in done if trial.params == usual), None)}

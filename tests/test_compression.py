@@ -221,6 +221,8 @@ LIMITS = {"quality_kept": 0.99, "floor": 0.97, "parity": 0.1}
     ([row("torch", 1, 0.8), row("fp32", 5, 0.799), row("int8", 6, 0.798)], "fp32", "the cheapest that keeps the quality"),
     ([row("torch", 9, 0.8), row("fp32", 5, 0.8), row("int8", 4.9, 0.8)], "fp32", "the cheapest that keeps the quality"),  # noise of the clock
     ([row("torch", 9, 0.8), row("fp32", 5, 0.8), {**row("int8", 2, 0.8), "parity": 0.11}], "fp32", "the cheapest that keeps the quality"),  # the gates would refuse it
+    ([row("torch", 9, 0.8), row("fp32", 5, 0.8), row("int8", 2.0, 0.799), row("pruned", 1.99, 0.7995)], "int8", "the cheapest that keeps the quality"),  # the same cost
+    ([row("torch", 9, 0.8), row("fp32", 5, 0.8), {**row("int8", 2, 0.8), "parity": 0.11}, row("pruned", 3, 0.797)], "pruned", "the cheapest that keeps the quality"),
 ])
 def test_the_cheapest_that_is_still_good_is_chosen(rows, chosen, why):
     assert variants.choose(rows, LIMITS) == chosen

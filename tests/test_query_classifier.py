@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ecomrec import artifact, evaluation, facts, gates, labels, query_classifier
+from ecomrec.compression import query_classifier as compression
 from ecomrec.compression.query_classifier import compress
 from ecomrec.errors import AuditFailed, InputError, SettingsError
 from ecomrec.models import encoder_classifier, ngram_classifier
@@ -27,7 +28,7 @@ def made(tmp_path_factory):
     encoder, dataset, folder = home / "encoder", home / "dataset", home / "model"
     for path in (dataset, folder):
         path.mkdir()
-    tiny.encoder(encoder, [word for words in WORDS.values() for word in words] + ["bishop", "parliament", "comet"])
+    tiny.encoder(encoder, [word for words in WORDS.values() for word in words] + ["bishop", "parliament", "comet", "violin", "granite", "senator", "harbour", "tundra", "physics", "cavalry", "monsoon", "sonnet"])
     source, rows = random.Random(1), {}
     for split, number in (("train", 600), ("valid", 100), ("test", 150)):
         for _ in range(number):
@@ -106,14 +107,23 @@ def test_what_is_not_of_the_shop_is_unknown_and_known_queries_are_not(made):
 
 def test_every_switch_of_the_recipe_trains(made, tmp_path):
     settings, dataset, *_ = made
-    rules = labels.recipe()
+    rules, desk = labels.recipe(), compression.Desk
     rules["train"].update(samples=192, batch=32, loss="bce", fgm=0.5, lora_rank=2, layer_decay=0.8, checks=1, precision="float32")
-    rules["compress"]["variants"] = rules["compress"]["variants"][:2]
+    rules["compress"]["variants"] = [rules["compress"]["variants"][0], {"name": "words", "vocabulary": True}]
     rules["augment"].update(typos=0.2, drop=0.2, swap=0.2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(labels, "recipe", lambda: rules)
         assert query_classifier.train(settings, dataset, tmp_path)["steps"] >= 6
+        trained = json.loads((tmp_path / "tokenizer.json").read_text())
+        for place, name in ((compression, "_calibrate"), (artifact, "write_manifest")):  # killed when the chosen variant's files are there, and just before the seal
+            with pytest.MonkeyPatch.context() as kill:
+                kill.setattr(place, name, lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+                with pytest.raises(KeyboardInterrupt):
+                    compress(settings, dataset, tmp_path)
+        seen = []
+        patch.setattr(compression, "Desk", lambda settings, dataset, folder, *others: (seen.append(json.loads((folder / "tokenizer.json").read_text())), desk(settings, dataset, folder, *others))[1])
         compress(settings, dataset, tmp_path)
+        assert seen == [trained] and not list(tmp_path.glob(".*"))
     names, chances = encoder_classifier.load(tmp_path, 1).predict(["oat milk"])
     assert names[0] and 0 < chances[0, 0] < 1
 

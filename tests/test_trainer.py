@@ -25,18 +25,20 @@ def ring() -> Baskets:
     return baskets(np.arange(USERS + 1) * 9, items, np.tile(np.arange(9), USERS).astype(np.int32), np.ones(len(items), dtype=np.float32), by_event=True)
 
 
-def task() -> trainer.Task:
-    given = ring()
-    owner = np.repeat(np.arange(USERS), np.diff(given.users))
+def task(newcomers: int = 0) -> trainer.Task:
+    """`newcomers`: so many more users who bought once, which leaves nothing to predict."""
+    given = ring() if not newcomers else baskets(np.concatenate((np.arange(USERS + 1) * 9, USERS * 9 + 1 + np.arange(newcomers))), np.resize(ring().items, USERS * 9 + newcomers),
+                                                 np.resize(np.tile(np.arange(9), USERS), USERS * 9 + newcomers).astype(np.int32), np.ones(USERS * 9 + newcomers, dtype=np.float32), by_event=True)
+    owner = np.repeat(np.arange(USERS + newcomers), np.diff(given.users))
     return trainer.Task(given, np.minimum(np.arange(len(owner)) + 2, given.users[owner + 1]), np.full(ITEMS, 1 / ITEMS), None)
 
 
-def fit(folder, recipe=RECIPE, validate=None, echo=lambda _: None):
+def fit(folder, recipe=RECIPE, validate=None, echo=lambda _: None, newcomers=0):
     torch.set_num_threads(1)  # the order of sums depends on it, and equal weights are asked for across processes
     torch.manual_seed(3)
     model = Sequential(torch.eye(ITEMS), torch.full((ITEMS,), 5), recipe, repeats=False)
     epochs = iter(range(1, 99))
-    return model, trainer.fit(model, task(), recipe, 3, validate or (lambda _: next(epochs) / 99), folder, folder / "checkpoint.pt", echo)
+    return model, trainer.fit(model, task(newcomers), recipe, 3, validate or (lambda _: next(epochs) / 99), folder, folder / "checkpoint.pt", echo)
 
 
 def weights(model):
@@ -136,7 +138,7 @@ def test_two_processes_learn_one_model(tmp_path):
         from pathlib import Path
         from tests import test_trainer
         folder = Path(sys.argv[1])
-        model, result = test_trainer.fit(folder, test_trainer.RECIPE | {"epochs": 8})
+        model, result = test_trainer.fit(folder, test_trainer.RECIPE | {"epochs": 8}, newcomers=500)
         rank = torch.distributed.get_rank()
         assert torch.distributed.get_world_size() == 2
         torch.save({"weights": test_trainer.weights(model), "losses": result["losses"]}, folder / f"rank{rank}.pt")

@@ -34,6 +34,7 @@ Echo = Callable[[str], None]
 PARITY_LOGITS, PARITY_TOP1 = 1e-3, 0.99  # what ONNX FP32 must keep of the PyTorch model
 NEIGHBOURS = 4000  # training queries that an unknown one is compared with
 ASKED = 0.5  # most of the transfer texts that people typed; the others are made from them and from the language's words
+TRAINED = ("tokenizer.json", "classifier.pt")  # what training wrote and the sealed folder has otherwise or not at all: hidden until it is sealed
 BENCH = ".variants"  # where they are made, below the model's folder; gone when one is chosen
 
 
@@ -44,7 +45,12 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     how well unknown queries are told, seconds. Raises AuditFailed when FP32 ONNX is not the PyTorch model.
     """
     rules = labels.recipe()
+    for name in TRAINED:  # hidden by an earlier try that was killed before it was done
+        if (folder / f".{name}").exists() and ((folder / ".classifier.pt").exists() or (folder / "classifier.pt").exists()):
+            (folder / f".{name}").replace(folder / name)
     if not (folder / "classifier.pt").exists():  # a task that was killed after sealing: the work is done
+        for name in TRAINED:
+            (folder / f".{name}").unlink(missing_ok=True)
         return artifact.read_manifest(folder)["compression"]
     started, bench = time.monotonic(), folder / BENCH
     shutil.rmtree(bench, ignore_errors=True)
@@ -59,7 +65,9 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
             made.append(found)
     rows = variants.measure(made, desk.data["query"], desk.data["count"], settings.seed, echo)
     served = variants.choose(rows, limits(rules))
-    (folder / GOLDEN).write_text(json.dumps(desk.keep(served)), encoding="utf-8")
+    for name in TRAINED:
+        (folder / name).replace(folder / f".{name}")
+    desk.keep(served)
     model = EncoderClassifier(folder / "model.onnx", folder / "tokenizer.json", desk.categories, desk.max_tokens, settings.threads)
     why = next(row["why"] for row in rows if row["chosen"])
     read_as, familiar = _calibrate(model, desk.tokenizer, dataset, folder, desk.data, rules, settings.seed)
@@ -67,9 +75,10 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
          f"(validation AUROC {familiar[read_as.detector]:.3f})")
     facts = {"served": served, "variants": variants.table(rows, skipped), "valid_auroc": familiar, "seconds": round(time.monotonic() - started, 1)}
     shutil.rmtree(bench)
-    (folder / "classifier.pt").unlink()  # the sealed folder holds what serves, and no pickle
     artifact.write_manifest(folder, KIND, model="model.onnx", max_tokens=desk.max_tokens, compression=facts, onnx=graph.facts(folder / "model.onnx"), calibration=read_as.facts(),
                             categories=len(desk.categories), day=json.loads((dataset / "labels.json").read_text(encoding="utf-8"))["day"], seed=settings.seed)
+    for name in reversed(TRAINED):
+        (folder / f".{name}").unlink()
     return facts
 
 
@@ -186,11 +195,12 @@ class Desk:
             raise AuditFailed(f"the ONNX export differs from the PyTorch model: logits by up to {apart:.2g} (limit {PARITY_LOGITS}), "
                               f"same top-1 {same:.4f} (limit {PARITY_TOP1})", "run the task again; if it stays, pin torch and onnxruntime as in requirements.txt")
 
-    def keep(self, name: str) -> dict:
-        """Moves the variant's files to where they are sealed; returns its golden answers: the PyTorch variant's own logits."""
+    def keep(self, name: str) -> None:
+        """Moves the variant's files to where they are sealed, with its golden answers: the PyTorch variant's own logits."""
         for file in ("model.onnx", "tokenizer.json"):
             (self.folder / BENCH / name / file).replace(self.folder / file)
-        return {"queries": self.golden, "logits": np.round(self._logits[name].astype(float), 4).tolist(), "variant": name}
+        golden = {"queries": self.golden, "logits": np.round(self._logits[name].astype(float), 4).tolist(), "variant": name}
+        (self.folder / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
 
     def _variant(self, name: str, technique: str, served: EncoderClassifier, files: list[Path], facts: dict) -> variants.Variant:
         logits, _ = served.run(self.data["query"])

@@ -50,7 +50,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     made, skipped = [desk.teacher(), desk.make(limits["variants"][0])], {}
     agreement = desk.agreement(made[1].facts["ranked"])
     if agreement < limits["agreement"]:
-        raise AuditFailed(f"the exported recommender agrees with PyTorch on {agreement:.1%} of the top {K}, less than {limits['agreement']:.0%}",
+        raise AuditFailed(f"the exported recommender gives {agreement:.1%} of the users the same top {K} as PyTorch, less than {limits['agreement']:.0%}",
                           "this is a fault of the export: keep what is in service and report it")
     for wish in limits["variants"][1:]:
         if found := variants.attempt(wish["name"], lambda: desk.make(wish), skipped, echo):  # noqa: B023 - called within this turn only
@@ -83,8 +83,8 @@ class Desk:
         self.model = restore(folder, self.data, self.own, chosen["repeats"])
         sold = popular(self.data, TEST, self.rules["popularity"]["days"])
         self.held = held_out(self.data, VALID, settings.seed, self.own["max_valid_users"])
-        # The variants are compared with the item-item part that has not seen the validation purchases.
-        self.parts = {"linear": itemitem.load(folder / "training" / "linear"), "blend": chosen["blend"], "readiness": chosen["readiness"], "trend": chosen["trend"]}
+        # The variants are compared with the item-item part and the popularity that have not seen the validation purchases.
+        self.parts = {"linear": itemitem.load(folder / "training" / "linear"), "popularity": popular(self.data, VALID, self.rules["popularity"]["days"]), "blend": chosen["blend"], "readiness": chosen["readiness"], "trend": chosen["trend"]}
         self.original = replace(in_torch(self.model, self.data, sold, self.own, chosen["half_life"], chosen["repeat"], chosen["scale"], chosen["share"]), **self.parts)
         self.config = {"max_baskets": self.own["max_baskets"], **{name: chosen[name] for name in NUMBERS}}
         self.columns = {"item_ids": self.data.item_ids, "bias": self.original.bias, "again": self.original.again, "popularity": sold}
@@ -142,8 +142,8 @@ class Desk:
         return self._variant(wish["name"], technique, served, serving.onnx_encoder(path, self.settings.threads), [path, listed], facts)
 
     def agreement(self, ranked: np.ndarray) -> float:
-        """Mean share of PyTorch's first K items that `ranked` holds too."""
-        return float((self._expected[:, :, None] == ranked[:, None, :]).any(axis=2).mean()) if len(ranked) else 1.0
+        """Share of the users for whom `ranked` holds PyTorch's first K items."""
+        return float((self._expected[:, :, None] == ranked[:, None, :]).any(axis=2).all(axis=1).mean()) if len(ranked) else 1.0
 
     def _variant(self, name: str, technique: str, model: serving.Sequential, encode: Callable, files: list[Path], facts: dict | None = None) -> variants.Variant:
         """Quality as the whole model ranks with this encoder; time of the encoder with what it needs from the user's history. The facts keep the

@@ -45,7 +45,7 @@ def attempt(name: str, make: Callable[[], Variant], skipped: dict[str, str], ech
     that this model cannot fulfil costs a variant, never the run. The uncompressed one is not made by this."""
     try:
         return make()
-    except (EcomrecError, RuntimeError, ValueError, NotImplementedError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no class of their own above Exception
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         skipped[name] = "; ".join(lines[:2] if isinstance(error, EcomrecError) else lines[:1])[:300]
         echo(f"compress: {name} is left out: {skipped[name]}")
@@ -101,10 +101,10 @@ def _time(variant: Variant, units: list, found: dict) -> None:
 
 
 def choose(rows: list[dict], limits: dict) -> str:
-    """Name of the cheapest row (CPU seconds) on the Pareto front of cost and quality whose quality is kept; the uncompressed one when none.
+    """Name of the cheapest row (CPU seconds) whose quality is kept; the uncompressed one when none is.
 
     What is cheaper by less than a tenth is as cheap, and of those the recipe's first is chosen: noise of the clock decides nothing, so a run
-    that is repeated serves the same variant. Marks every row: `on_front`, `chosen`, and `why` in words.
+    that is repeated serves the same variant. Marks every row: `on_front` (no other is both cheaper and better), `chosen`, and `why` in words.
     """
     front = -np.inf
     for row in sorted(rows, key=lambda row: (row["cpu_s_per_1000"], -row["quality"])):
@@ -116,10 +116,8 @@ def choose(rows: list[dict], limits: dict) -> str:
             row["why"] = f"may keep only {row['low']:.1%} of the quality, less than {limits['floor']:.1%}"
         elif row.get("parity", 0.0) > limits.get("parity", np.inf):
             row["why"] = f"its scores lie {row['parity']:.1%} of their spread from those in PyTorch, more than the {limits['parity']:.1%} that the gates allow"
-        elif row["name"] == TEACHER:
-            row["why"] = "the trained model, for comparison"
         else:
-            row["why"] = "" if row["on_front"] or row["name"] == UNCOMPRESSED else "another is cheaper and better"
+            row["why"] = "the trained model, for comparison" if row["name"] == TEACHER else ""
     served = [row for row in rows if not row["why"]]
     chosen = served[0] if served else next(row for row in rows if row["name"] == UNCOMPRESSED)
     for row in served:  # in the recipe's order
@@ -129,7 +127,7 @@ def choose(rows: list[dict], limits: dict) -> str:
         row["chosen"] = row is chosen
         if row["chosen"]:
             row["why"] = "the cheapest that keeps the quality" if served else "none that is cheaper keeps the quality"
-        row["why"] = row["why"] or "good, and dearer than the chosen one"
+        row["why"] = row["why"] or "good, and not a tenth cheaper than the chosen one"
     return chosen["name"]
 
 

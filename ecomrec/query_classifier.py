@@ -1,7 +1,8 @@
 """The query classifier: a small BERT (all-MiniLM-L6-v2) fine-tuned on the shop's own searches, query → category.
 
 Two readers of one query: the encoder, for what its words mean, and hashed character n-grams, for what a typing error or a
-script that the encoder never saw leaves of them. The encoder's head starts as the embeddings of the categories' own names:
+script that the encoder never saw leaves of them. A few n-grams learn together with the encoder; a reader that learned from far more
+queries by itself (spelling.py) joins them, with the weight that validation gives it. The encoder's head starts as the embeddings of the categories' own names:
 before the first step it already does zero-shot classification.
 """
 
@@ -10,6 +11,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ import torch
 from scipy import sparse
 from transformers import PreTrainedTokenizerFast
 
-from ecomrec import augment, calibration, labels
+from ecomrec import augment, calibration, labels, spelling
 from ecomrec.errors import InputError
 from ecomrec.models import ngram_classifier
 from ecomrec.models.answers import UNKNOWN
@@ -57,6 +59,16 @@ class Classifier(torch.nn.Module):
         if ngrams:
             torch.nn.init.normal_(self.table.weight, std=0.1)
             torch.nn.init.zeros_(self.spelled.weight)  # at first the encoder alone decides
+
+    def widen(self, table: torch.Tensor, layer: torch.Tensor, bias: torch.Tensor) -> None:
+        """Adds another reader of the same n-grams, float32 [BUCKETS + 1, d], [C, d] and [C], beside the one that is there."""
+        device = self.head.bias.device
+        if self.table is not None:
+            table, layer = torch.cat([self.table.weight.data, table.to(device)], 1), torch.cat([self.spelled.weight.data, layer.to(device)], 1)
+        self.table = torch.nn.Embedding.from_pretrained(table.to(device), freeze=False, padding_idx=0)
+        self.spelled = torch.nn.Linear(layer.shape[1], len(layer), bias=False, device=device)
+        self.spelled.weight.data.copy_(layer)
+        self.head.bias.data.add_(bias.to(device))
 
     def forward(self, input_ids, attention_mask, ngrams):
         meaning = pooled(self.encoder, input_ids, attention_mask)
@@ -126,8 +138,10 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
             said, rate = time.monotonic(), step / (time.monotonic() - began)
             echo(f"train: step {step}/{len(plan)}, loss {value.item():.3f}, {rate * rules['batch']:,.0f} queries/s, "
                  f"{(len(plan) - step) / rate:.0f} s to go" + (f", validation top-1 {history[-1]['valid_top1']:.4f}" if step in checks else ""))
+    encoded = time.monotonic() - began
     model.load_state_dict(best[1])
     model.encoder = merge(model.encoder)
+    weights, accuracy = _add_spelling(model, tokenizer, data, dataset, categories, recipe, settings.seed, echo) if rules["spelling"] else ({}, best[0])
     asked = [data["query"][row] for row in np.argsort(-data["weight"], kind="stable")[:GOLDEN_QUERIES]]
     logits, _ = scores(model, tokenizer, asked, rules["max_tokens"], device)
     (folder / GOLDEN).write_text(json.dumps({"queries": asked, "logits": np.round(logits.astype(float), 4).tolist()}), encoding="utf-8")
@@ -137,7 +151,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     (folder / "categories.json").write_text(json.dumps(categories), encoding="utf-8")
     seconds = time.monotonic() - started
     facts = {"queries": len(data["query"]), "categories": len(categories), "drawn": len(texts), "steps": len(plan), "seconds": round(seconds, 1),
-             "queries_per_s": round(len(texts) / (time.monotonic() - began), 1), "valid_top1": round(best[0], 6), "checks": history,
+             "queries_per_s": round(len(texts) / encoded, 1), "valid_top1": round(accuracy, 6), "checks": history, "spelling": weights,
              "precision": str(kind).removeprefix("torch.")}
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
     return facts
@@ -177,16 +191,38 @@ def _start(settings: Settings, categories: list[str], rules: dict, device: str):
 
 def _examples(data: dict, categories: list[str], recipe: dict, tokenizer, seed: int, source: random.Random) -> tuple[list[str], sparse.csr_matrix]:
     """Texts of the training budget, varied, and their targets float32 [N, C]: the mix of categories, or the same for all out of shop."""
-    rules, column = recipe["train"], {name: place for place, name in enumerate(categories)}
-    change, drawn = augment.Augmenter(recipe["augment"], source), _draw(data, rules, seed)
-    texts = [change(data["query"][row]) for row in drawn]
-    row, col, share = zip(*((place, column[name], part) for place, found in enumerate(drawn) for name, part in data["mix"][found].items()), strict=True)
-    target = sparse.csr_matrix((np.array(share, dtype=np.float32), (row, col)), shape=(len(texts), len(categories)))
+    rules, change = recipe["train"], augment.Augmenter(recipe["augment"], source)
+    drawn = _draw(data, rules, seed)
+    texts, target = [change(data["query"][row]) for row in drawn], _mixes(data, categories)[drawn]
     foreign = background(tokenizer, data, round(rules["background"] * len(texts)), 0, seed)
     flat = 0.0 if rules["loss"] == "bce" else 1 / len(categories)
     target = sparse.vstack([target, sparse.csr_matrix(np.full((len(foreign), len(categories)), flat, dtype=np.float32))]).tocsr()
     order = np.random.default_rng(seed).permutation(len(texts) + len(foreign)) if foreign else np.arange(len(texts))
     return [[*texts, *foreign][place] for place in order], target[order]
+
+
+def _mixes(data: dict, categories: list[str]) -> sparse.csr_matrix:
+    """The mix of each query, float32 [N, C]."""
+    column = {name: place for place, name in enumerate(categories)}
+    row, col, share = zip(*((place, column[name], part) for place, mix in enumerate(data["mix"]) for name, part in mix.items()), strict=True)
+    return sparse.csr_matrix((np.array(share, dtype=np.float32), (row, col)), shape=(len(data["mix"]), len(categories)))
+
+
+def _add_spelling(model: Classifier, tokenizer, data: dict, dataset: Path, categories: list[str], recipe: dict, seed: int, echo: Echo) -> tuple[dict[str, float], float]:
+    """Trains a reader of spelling by itself and adds it to `model` with the weight that validation chooses: by the accuracy on queries as they were
+    typed and with a typing error more. Returns the mean of both by weight, and the validation top-1 accuracy of what was chosen."""
+    rules, source, device = recipe["train"], random.Random(seed), model.head.bias.device.type
+    mistype = augment.Augmenter({**recipe["augment"], "typos": rules["spelling_typos"]}, source)
+    reader = spelling.fit(data["query"], _mixes(data, categories), mistype, partial(_loss, rules["loss"]), rules, seed, echo)
+    plain, valid = _valid_scores(model, tokenizer, dataset, rules, device, torch.float32)
+    wrong = [misspell(query, source) for query in valid["query"]]
+    parts = [(plain[0], spelling.logits(reader, valid["query"])), (scores(model, tokenizer, wrong, rules["max_tokens"], device)[0], spelling.logits(reader, wrong))]
+    found = {weight: [_accuracy(meant + weight * spelled, valid, categories) for meant, spelled in parts] for weight in rules["spelling_weights"]}
+    chosen = max(found, key=lambda weight: (sum(found[weight]), -weight))
+    echo(f"train: spelling counts {chosen:g} beside the encoder: validation top-1 {found[chosen][0]:.4f}, with typing errors {found[chosen][1]:.4f}")
+    if chosen:
+        model.widen(*(torch.from_numpy(part) for part in (reader[0], chosen * reader[1], chosen * reader[2])))
+    return {f"{weight:g}": round(sum(values) / 2, 6) for weight, values in found.items()}, found[chosen][0]
 
 
 def background(tokenizer, data: dict, number: int, part: int, seed: int) -> list[str]:

@@ -60,6 +60,15 @@ def test_purchases_are_real_and_searches_are_marked_simulated(replayed):
     assert not any("simulated" in event["context"] for event in kinds["purchase"])
 
 
+def test_a_search_is_clicked_before_the_next_one_begins(replayed):
+    """Interleaved, a third of the clicks would belong to the search of another product."""
+    found = [event for event in records(replayed, f"events/dt={FIRST}/events-000.jsonl.gz") if event["event_type"] != "purchase"]
+    ordered = sorted(found, key=lambda event: (event["session_id"], event["event_time"], event["event_type"] != "search"))
+    pairs = list(zip(ordered[::2], ordered[1::2], strict=True))
+    assert len(pairs) > 100 and all((search["event_type"], click["event_type"]) == ("search", "click") and search["query"] == click["query"]
+                                    and search["session_id"] == click["session_id"] for search, click in pairs)
+
+
 def test_what_it_writes_is_in_the_contract(shop):
     write(shop, "completejourney", FIRST, "2017-07-02", echo=lambda line: None)
     assert ingest.load_catalog_history(shop, FIRST, "2017-07-02", echo=lambda line: None)["rows_rejected"] == 0

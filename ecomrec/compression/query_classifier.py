@@ -97,8 +97,9 @@ class Desk:
         self.tokenizer = tokenizer_of(folder)
         encoder = AutoModel.from_config(AutoConfig.from_pretrained(folder / "encoder.json"), attn_implementation="eager")
         encoder.pooler = None
-        self.model = Classifier(encoder, len(self.categories), rules["train"]["ngrams"], 0.0)
-        self.model.load_state_dict(torch.load(folder / "classifier.pt", weights_only=True))
+        state = torch.load(folder / "classifier.pt", weights_only=True)
+        self.model = Classifier(encoder, len(self.categories), state["table.weight"].shape[1] if "table.weight" in state else 0, 0.0)
+        self.model.load_state_dict(state)
         self.model.eval()
         self.data = read(dataset, "valid")
         if not self.data["query"]:  # no validation searches: the categories' names stand in

@@ -45,7 +45,7 @@ def attempt(name: str, make: Callable[[], Variant], skipped: dict[str, str], ech
     that this model cannot fulfil costs a variant, never the run. The uncompressed one is not made by this."""
     try:
         return make()
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime's errors have no class of their own above Exception
+    except Exception as error:  # ONNX Runtime's errors have no class of their own above Exception
         lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         skipped[name] = "; ".join(lines[:2] if isinstance(error, EcomrecError) else lines[:1])[:300]
         echo(f"compress: {name} is left out: {skipped[name]}")

@@ -67,14 +67,17 @@ def catalog(connection: duckdb.DuckDBPyConnection, snapshot_day: str | None, fir
 
 
 def events(connection: duckdb.DuckDBPyConnection, first: str, last: str, path: Path | None) -> None:
-    """Purchases as they were, and simulated searches and clicks a few minutes before some of them."""
+    """Purchases as they were, and simulated searches and clicks a few minutes before some of them: one search after the other, each
+    followed by its click before the next begins, as one person at one screen does."""
     connection.create_function("simulated_query", searches.query, ["VARCHAR", "VARCHAR", "BIGINT"], "VARCHAR")
     connection.execute("""
         CREATE TABLE searched AS
-        SELECT b.*, simulated_query(p.type, p.brand, b.number) AS query
+        SELECT b.*, simulated_query(p.type, p.brand, b.number) AS query,
+               b.transaction_timestamp - INTERVAL 2 MINUTE - to_seconds(20 * row_number() OVER (PARTITION BY basket_id ORDER BY hash(b.number, 'first'), b.number)) AS searched_at
         FROM bought b JOIN products p USING (product_id)
         WHERE b.dt BETWEEN ?::DATE AND ?::DATE AND hash(b.number, 'searched') % 1000 < ? AND b.transaction_timestamp::DATE =
-              (b.transaction_timestamp - INTERVAL 6 MINUTE)::DATE""", [first, last, int(SEARCHED_SHARE * 1000)])
+              (b.transaction_timestamp - INTERVAL 15 MINUTE)::DATE
+        QUALIFY row_number() OVER (PARTITION BY basket_id ORDER BY hash(b.number, 'first'), b.number) <= 36""", [first, last, int(SEARCHED_SHARE * 1000)])
     connection.execute("""
         CREATE TABLE events AS
         SELECT dt, event_time, event_id, to_json({event_id: event_id, event_time: strftime(event_time, '%Y-%m-%dT%H:%M:%SZ'),
@@ -86,11 +89,11 @@ def events(connection: duckdb.DuckDBPyConnection, first: str, last: str, path: P
         SELECT dt, event_time, event_id, to_json({event_id: event_id, event_time: strftime(event_time, '%Y-%m-%dT%H:%M:%SZ'),
                    user_id: CAST(household_id AS VARCHAR), session_id: CAST(basket_id AS VARCHAR), event_type: 'search', query: query,
                    context: {simulated: true, store: CAST(store_id AS VARCHAR)}})
-        FROM (SELECT *, 's' || number AS event_id, transaction_timestamp - INTERVAL 5 MINUTE - to_seconds(number % 50) AS event_time FROM searched)
+        FROM (SELECT *, 's' || number AS event_id, searched_at AS event_time FROM searched)
         UNION ALL
         SELECT dt, event_time, event_id, to_json({event_id: event_id, event_time: strftime(event_time, '%Y-%m-%dT%H:%M:%SZ'),
                    user_id: CAST(household_id AS VARCHAR), session_id: CAST(basket_id AS VARCHAR), event_type: 'click',
                    item_id: CAST(product_id AS VARCHAR), query: query, position: 1 + CAST(hash(number) % 5 AS INTEGER),
                    context: {simulated: true, store: CAST(store_id AS VARCHAR)}})
-        FROM (SELECT *, 'c' || number AS event_id, transaction_timestamp - INTERVAL 5 MINUTE - to_seconds(number % 50 - 10) AS event_time FROM searched)""",
+        FROM (SELECT *, 'c' || number AS event_id, searched_at + INTERVAL 8 SECOND AS event_time FROM searched)""",
                        [first, last])

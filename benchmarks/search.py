@@ -277,6 +277,24 @@ def baseline(found: dict, seed: int, analyzer: str, ngrams: tuple[int, int], cut
     return result
 
 
+def bag(found: dict, seed: int) -> dict[str, float]:
+    """A bag of hashed character n-grams below a linear layer, as fastText has it, without made-up typing errors."""
+    from functools import partial
+
+    from ecomrec import labels, query_classifier, spelling
+    from ecomrec.models.answers import Calibration, best, probabilities
+
+    with tempfile.TemporaryDirectory() as folder:
+        split(found, seed, Path(folder))
+        training = query_classifier.read(Path(folder), "train")
+        test, typed = heldout(Path(folder), seed)
+    names, rules, result = sorted({name for mix in training["mix"] for name in mix}), labels.recipe()["train"], {}
+    reader = spelling.fit(training["query"], query_classifier._mixes(training, names), str, partial(query_classifier._loss, "softmax"), rules, seed, quiet)
+    for name, given in (("clean", test["query"]), ("typo", typed)):
+        result |= named(query_classifier._measures(*best(probabilities(spelling.logits(reader, given), Calibration()), names, 3), test), name)
+    return result
+
+
 def named(measures: dict[str, float], part: str) -> dict[str, float]:
     """`{part.measure: value}`."""
     return {f"{part}.{key}": value for key, value in measures.items()}
@@ -300,7 +318,7 @@ def measured(model, test: dict, typed: list[str], foreign: list[str] | None = No
 
 def categories() -> dict:
     """completejourney's product text → one of its categories; unknown: titles of an electronics shop (icecat), where that data is there."""
-    found, runs = grocery(), {"ours": [], "tfidf_words_lr": [], "tfidf_chars_lr": []}
+    found, runs = grocery(), {"ours": [], "tfidf_words_lr": [], "tfidf_chars_lr": [], "ngram_bag": []}
     foreign = [" ".join(title.lower().split()[:4]) for title in icecat_tables()[0]["title"].to_pylist()[::40]] if DATA.is_dir() else None
     for seed in SEEDS:
         model, test, typed, _ = trained(found, seed, BUDGET)
@@ -308,7 +326,8 @@ def categories() -> dict:
         quiet(f"categories, seed {seed}: ours {runs['ours'][-1]}")
         runs["tfidf_words_lr"].append(baseline(found, seed, "word", (1, 2)))
         runs["tfidf_chars_lr"].append(baseline(found, seed, "char_wb", (2, 4)))
-        quiet(f"  words {runs['tfidf_words_lr'][-1]}\n  chars {runs['tfidf_chars_lr'][-1]}")
+        runs["ngram_bag"].append(bag(found, seed))
+        quiet(f"  words {runs['tfidf_words_lr'][-1]}\n  chars {runs['tfidf_chars_lr'][-1]}\n  bag {runs['ngram_bag'][-1]}")
     return compared("categories", runs, len(found))
 
 
@@ -330,7 +349,7 @@ def chinese() -> dict:
 def compared(name: str, runs: dict[str, list[dict]], texts: int) -> dict:
     """Cases of each model and, in points of macro-F1, by how much ours is ahead."""
     cases = {f"{name}.{model}": {key: several([run[key] for run in found], "0-1") for key in found[0]} for model, found in runs.items()}
-    for other in ("tfidf_words_lr", "tfidf_chars_lr"):
+    for other in (name for name in runs if name != "ours"):
         for part in ("clean", "typo"):
             ahead = [100 * (ours[f"{part}.macro_f1"] - theirs[f"{part}.macro_f1"]) for ours, theirs in zip(runs["ours"], runs[other], strict=True)]
             cases[f"{name}.ahead_of_{other}.{part}"] = several(ahead, "points of macro-F1")
@@ -341,9 +360,10 @@ def compared(name: str, runs: dict[str, list[dict]], texts: int) -> dict:
 def ablation() -> dict:
     """What each switch of the recipe is worth: completejourney, seed 1, a third of the budget; macro-F1 clean and with typing errors."""
     found, small = grocery(), {"samples": 8000}
-    variants = {"recipe": ({}, {}), "no_ngrams": ({"ngrams": 0}, {}), "no_typos": ({}, {"typos": 0.0}), "no_background": ({"background": 0.0}, {}),
+    variants = {"recipe": ({}, {}), "no_ngrams": ({"ngrams": 0}, {}), "no_spelling": ({"spelling": 0}, {}), "no_typos": ({}, {"typos": 0.0}), "no_background": ({"background": 0.0}, {}),
                 "bce": ({"loss": "bce"}, {}), "fgm": ({"fgm": 0.5}, {}), "drop_and_swap": ({}, {"drop": 0.1, "swap": 0.1}),
-                "no_layer_decay": ({"layer_decay": 1.0}, {}), "lora_8": ({"lora_rank": 8}, {}), "no_dropout": ({"dropout": 0.0}, {})}
+                "no_layer_decay": ({"layer_decay": 1.0}, {}), "lora_8": ({"lora_rank": 8}, {}), "no_dropout": ({"dropout": 0.0}, {}),
+                "no_weight_decay": ({"weight_decay": 0.0}, {}), "no_warmup": ({"warmup": 0.0}, {})}
     cases = {}
     for name, (train, augment) in variants.items():
         model, test, typed, facts = trained(found, SEEDS[0], small | train, augment)
@@ -390,7 +410,7 @@ def suggestions() -> dict:
             with database.connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
                 cursor.execute("SET enable_seqscan = off")  # many short questions of one table, as a search box asks them
                 cursor.execute("CREATE TEMPORARY TABLE typed AS SELECT unnest(%s::text[]) AS query", (sorted({row[2] for row in after}),))
-                cursor.execute("SELECT query FROM typed WHERE EXISTS (SELECT FROM core.items i WHERE core.item_words(i.title, i.brand, i.category) @@ plainto_tsquery('simple', core.words(query)))")
+                cursor.execute("SELECT query FROM typed WHERE core.in_catalogue(query)")
                 spelled = {query for query, in cursor.fetchall()}
                 for size in (3, 5):
                     cases[f"suggestions.first_{size}"] = completed(cursor, before, after, spelled, size)

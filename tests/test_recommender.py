@@ -134,7 +134,7 @@ def test_a_failed_parity_is_refused(settings, data, run, tmp_path, monkeypatch):
     folder = tmp_path / "model"
     shutil.copytree(run["folder"], folder, ignore=shutil.ignore_patterns("manifest.json", "*.onnx"))
     monkeypatch.setattr(serving, "onnx_encoder", lambda *_: lambda vectors, days, last: -100 * np.ones_like(vectors[:, 0]))
-    with pytest.raises(AuditFailed, match="agrees with PyTorch"):
+    with pytest.raises(AuditFailed, match="of the users the same top 10 as PyTorch"):
         compress(settings, data, folder, lambda _: None)
     assert not (folder / artifact.MANIFEST).exists()
 

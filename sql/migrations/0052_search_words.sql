@@ -8,7 +8,16 @@ RETURN to_tsvector('simple'::regconfig, core.words(title) || ' ' || coalesce(cor
 COMMENT ON FUNCTION core.item_words IS 'What a product is found by in a search for words: title, brand and category';
 
 DROP INDEX core.items_words;
-CREATE INDEX items_words ON core.items USING gin (core.item_words(title, brand, category));
+ALTER TABLE core.items ADD COLUMN words tsvector GENERATED ALWAYS AS (core.item_words(title, brand, category)) STORED;
+COMMENT ON COLUMN core.items.words IS 'What the product is found by in a search for words: core.item_words';
+CREATE INDEX items_words ON core.items USING gin (words);
+
+-- A catalogue holds few queries' words in many products, which a planner takes for a reason to look through all of them.
+CREATE FUNCTION core.in_catalogue(query text) RETURNS boolean LANGUAGE plpgsql STABLE STRICT SET enable_seqscan = off AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM core.items i WHERE NOT i.deleted AND i.words @@ plainto_tsquery('simple', core.words(query)));
+END $$;
+COMMENT ON FUNCTION core.in_catalogue IS 'Whether one product that is not deleted says all words of a query';
 
 CREATE FUNCTION core.banned(query text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN EXISTS (SELECT FROM ops.banned_terms b WHERE strpos(' ' || core.words(query) || ' ', ' ' || core.words(b.term) || ' ') > 0);
@@ -82,9 +91,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_catalog, pg_te
         SELECT u.item_id, u.score::double precision AS score FROM known CROSS JOIN LATERAL unnest(known.item_ids, known.scores) AS u (item_id, score)
         UNION ALL
         SELECT w.item_id, w.score FROM (
-            SELECT i.item_id, ts_rank(core.item_words(i.title, i.brand, i.category), q)::double precision AS score
+            SELECT i.item_id, ts_rank(i.words, q)::double precision AS score
             FROM core.items i, plainto_tsquery('simple', core.words(core.normal_query(typed))) AS q
-            WHERE NOT EXISTS (SELECT FROM known) AND NOT i.deleted AND i.in_stock AND core.item_words(i.title, i.brand, i.category) @@ q
+            WHERE NOT EXISTS (SELECT FROM known) AND NOT i.deleted AND i.in_stock AND i.words @@ q
             ORDER BY 2 DESC, 1 LIMIT k) AS w
     )
     SELECT f.item_id, i.title, i.category, i.price, f.score FROM found f JOIN core.items i USING (item_id) ORDER BY f.score DESC, f.item_id LIMIT k

@@ -1,3 +1,6 @@
+-- What a load left to be sorted into the index would be read from end to end by each of the look-ups.
+SELECT gin_clean_pending_list('core.items_words');
+
 -- What may be suggested: what enough different people searched; and what fewer did where one product's text holds all its words, so
 -- that it tells nothing of whoever typed it. Each with the category that was chosen most often after it ('' when none was), and that
 -- category's share of all choices.
@@ -5,9 +8,7 @@ CREATE TEMPORARY TABLE suggestible AS
 WITH likely AS (
     SELECT query, users, score FROM asked ORDER BY score DESC, query COLLATE "C" LIMIT %(most)s
 ), spoken AS (
-    SELECT l.query, l.users, l.score,
-           EXISTS (SELECT FROM core.items i WHERE NOT i.deleted AND core.item_words(i.title, i.brand, i.category) @@ plainto_tsquery('simple', core.words(l.query))) AS known
-    FROM likely l
+    SELECT query, users, score, core.in_catalogue(query) AS known FROM likely
 ), chosen AS (
     SELECT core.normal_query(o.query) AS query, i.category, count(*) AS times
     FROM core.search_outcomes o JOIN core.items i USING (item_id)

@@ -48,9 +48,11 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
             database.execute(connection, "search/clear", partition=name)
         database.execute(connection, "search/head", {**span, **rules["head"]})
         head = database.query(connection, "search/head_rows")
+        database.execute(connection, "search/settle", {"table": "core.items"})
         database.execute(connection, "search/suggestible", {**span, "min_users": rules["head"]["min_users"], "most": rules["suggestions"]["most"]})
         rows = {"query_suggestions": database.execute(connection, "search/suggestions", {
             "publication_id": publication_id, "completions": rules["suggestions"]["completions"]}, partition=names["query_suggestions"])}
+        database.execute(connection, "search/settle", {"table": names["query_suggestions"]})
         queries, searches = [row["query"] for row in head], [row["searches"] for row in head]
         chosen = database.query(connection, "search/chosen", span) if queries else []
         if models["query_classifier"] and queries:

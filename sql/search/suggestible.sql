@@ -1,6 +1,3 @@
--- What a load left to be sorted into the index would be read from end to end by each of the look-ups.
-SELECT gin_clean_pending_list('core.items_words');
-
 -- What may be suggested: what enough different people searched; and what fewer did where one product's text holds all its words, so
 -- that it tells nothing of whoever typed it. Each with the category that was chosen most often after it ('' when none was), and that
 -- category's share of all choices.

@@ -1,3 +1,3 @@
--- Without the embedding, which no file brings (and whose type Great Expectations does not know).
+-- Without the embedding and the words, which no file brings (and whose types Great Expectations does not know).
 CREATE UNLOGGED TABLE {table} (LIKE {model});
-ALTER TABLE {table} DROP COLUMN embedding, DROP COLUMN embedding_key
+ALTER TABLE {table} DROP COLUMN embedding, DROP COLUMN embedding_key, DROP COLUMN words

@@ -256,25 +256,28 @@ def heldout(dataset: Path, seed: int) -> tuple[dict, list[str]]:
     return test, [misspell(text, source) for text in test["query"]]
 
 
+def drawn(found: dict, seed: int) -> tuple[dict, dict, list[str]]:
+    """The training part of one seed, the test part and its mistyped texts."""
+    from ecomrec import query_classifier
+
+    with tempfile.TemporaryDirectory() as folder:
+        split(found, seed, Path(folder))
+        return query_classifier.read(Path(folder), "train"), *heldout(Path(folder), seed)
+
+
 def baseline(found: dict, seed: int, analyzer: str, ngrams: tuple[int, int], cut=None) -> dict[str, float]:
     """TF-IDF and logistic regression (C = 30)."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    from ecomrec import query_classifier
     from ecomrec.models.answers import best
 
-    with tempfile.TemporaryDirectory() as folder:
-        split(found, seed, Path(folder))
-        training = query_classifier.read(Path(folder), "train")
-        test, typed = heldout(Path(folder), seed)
+    training, test, typed = drawn(found, seed)
     rows = [(text, name, share) for text, mix in zip(training["query"], training["mix"], strict=True) for name, share in mix.items()]
     vectorizer = TfidfVectorizer(analyzer=analyzer, ngram_range=ngrams, sublinear_tf=True, tokenizer=cut, token_pattern=None if cut else r"(?u)\b\w+\b")
-    texts, result = vectorizer.fit_transform([row[0] for row in rows]), {}
+    texts = vectorizer.fit_transform([row[0] for row in rows])
     model = LogisticRegression(C=30.0, max_iter=60, tol=1e-3).fit(texts, [row[1] for row in rows], sample_weight=[row[2] for row in rows])
-    for name, given in (("clean", test["query"]), ("typo", typed)):
-        result |= named(query_classifier._measures(*best(model.predict_proba(vectorizer.transform(given)), model.classes_.tolist(), 3), test), name)
-    return result
+    return both(lambda given: best(model.predict_proba(vectorizer.transform(given)), model.classes_.tolist(), 3), test, typed)
 
 
 def bag(found: dict, seed: int) -> dict[str, float]:
@@ -284,30 +287,25 @@ def bag(found: dict, seed: int) -> dict[str, float]:
     from ecomrec import labels, query_classifier, spelling
     from ecomrec.models.answers import Calibration, best, probabilities
 
-    with tempfile.TemporaryDirectory() as folder:
-        split(found, seed, Path(folder))
-        training = query_classifier.read(Path(folder), "train")
-        test, typed = heldout(Path(folder), seed)
-    names, rules, result = sorted({name for mix in training["mix"] for name in mix}), labels.recipe()["train"], {}
+    training, test, typed = drawn(found, seed)
+    names, rules = sorted({name for mix in training["mix"] for name in mix}), labels.recipe()["train"]
     reader = spelling.fit(training["query"], query_classifier._mixes(training, names), str, partial(query_classifier._loss, "softmax"), rules, seed, quiet)
-    for name, given in (("clean", test["query"]), ("typo", typed)):
-        result |= named(query_classifier._measures(*best(probabilities(spelling.logits(reader, given), Calibration()), names, 3), test), name)
-    return result
+    return both(lambda given: best(probabilities(spelling.logits(reader, given), Calibration()), names, 3), test, typed)
 
 
-def named(measures: dict[str, float], part: str) -> dict[str, float]:
-    """`{part.measure: value}`."""
-    return {f"{part}.{key}": value for key, value in measures.items()}
+def both(predict, test: dict, typed: list[str]) -> dict[str, float]:
+    """`{part.measure: value}` of the test texts, clean, and as they were mistyped, typo; `predict(texts)` → the best names and their chances."""
+    from ecomrec import query_classifier
+
+    return {f"{part}.{key}": value for part, texts in (("clean", test["query"]), ("typo", typed)) for key, value in query_classifier._measures(*predict(texts), test).items()}
 
 
 def measured(model, test: dict, typed: list[str], foreign: list[str] | None = None) -> dict[str, float]:
     """Macro-F1, top-1, top-3 and ECE on clean and mistyped texts; AUROC against texts of another shop."""
-    from ecomrec import calibration, query_classifier
+    from ecomrec import calibration
     from ecomrec.models.answers import UNKNOWN
 
-    result = {}
-    for name, given in (("clean", test["query"]), ("typo", typed)):
-        result |= named(query_classifier._measures(*model.predict(given, 3), test), name)
+    result = both(lambda given: model.predict(given, 3), test, typed)
     answers = model.answer(test["query"])
     right = [answer.category != UNKNOWN and (label == answer.category or label.startswith(answer.category + "/")) for answer, label in zip(answers, test["label"], strict=True)]
     result["answers.precision_with_back_off"] = sum(right) / max(1, sum(answer.category != UNKNOWN for answer in answers))

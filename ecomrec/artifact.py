@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,30 @@ def seal_again(store: Any, keys: list[str], changed: list[str]) -> None:
                         path = Path(temporary) / f"new-{MANIFEST}"
                         path.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
                         store.put(path, name)
+
+
+def hide(folder: Path, names: Sequence[str]) -> None:
+    """Takes files of the training out of what will be sealed; they stay for a second try until `forget`."""
+    for name in names:
+        (folder / name).replace(folder / f".{name}")
+
+
+def restore(folder: Path, names: Sequence[str]) -> bool:
+    """Puts back what a try that was killed had hidden. False where the last of `names`, the trained weights, is gone: the folder is sealed, the work done."""
+    weights = names[-1]
+    if not any((folder / name).exists() for name in (weights, f".{weights}")):
+        forget(folder, names)
+        return False
+    for name in names:
+        if (folder / f".{name}").exists():
+            (folder / f".{name}").replace(folder / name)
+    return True
+
+
+def forget(folder: Path, names: Sequence[str]) -> None:
+    """Deletes what was hidden, the weights first: without them `restore` knows that the folder is sealed."""
+    for name in reversed(names):
+        (folder / f".{name}").unlink(missing_ok=True)
 
 
 def _names(folder: Path) -> list[str]:

@@ -42,9 +42,7 @@ from ecomrec.queries import misspell
 from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
-PARITY_LOGITS, PARITY_TOP1 = 1e-3, 0.99  # what ONNX FP32 must keep of the PyTorch model
 GOLDEN, GOLDEN_QUERIES = "golden.json", 200  # queries with the trained model's own logits: what was exported must still say the same
-NEIGHBOURS = 4000  # training queries that an unknown one is compared with
 
 
 class Classifier(torch.nn.Module):

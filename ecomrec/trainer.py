@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,6 +33,14 @@ class Task:
     ends: np.ndarray
     sampling: np.ndarray      # float64 [I], the distribution of the negatives
     half_life: float | None   # days, of the repeat component's counts; None: no repeat component
+
+    @cached_property
+    def teaching(self) -> np.ndarray:
+        """Bool [users]: who has a purchase to predict."""
+        users = len(self.given.users) - 1
+        owner, found = np.repeat(np.arange(users), np.diff(self.given.users)), np.zeros(users, dtype=bool)
+        found[owner[self.given.offsets[self.ends] > self.given.offsets[1:]]] = True
+        return found
 
 
 def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callable[[Sequential], float], folder: Path,
@@ -119,10 +128,7 @@ def _epoch(accelerator: Accelerator, model: nn.Module, task: Task, recipe: dict,
            echo: Echo) -> tuple[float, int]:
     """One pass over the users. Returns the mean loss in nats and the positions that were trained on."""
     model.train()
-    owner = np.repeat(np.arange(len(task.given.users) - 1), np.diff(task.given.users))
-    teaches = np.zeros(len(task.given.users) - 1, dtype=bool)  # users who have a purchase to predict
-    teaches[owner[task.given.offsets[task.ends] > task.given.offsets[1:]]] = True
-    groups = [group for group in batches(task.given, recipe["positions"], random) if teaches[group].any()]
+    groups = [group for group in batches(task.given, recipe["positions"], random) if task.teaching[group].any()]
     world = accelerator.num_processes
     groups += [groups[number % len(groups)] for number in range(-len(groups) % world)]  # every process takes as many steps as the others, or all would wait for ever
     total, steps, positions, started = 0.0, 0, 0, time.monotonic()

@@ -45,12 +45,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     how well unknown queries are told, seconds. Raises AuditFailed when FP32 ONNX is not the PyTorch model.
     """
     rules = labels.recipe()
-    for name in TRAINED:  # hidden by an earlier try that was killed before it was done
-        if (folder / f".{name}").exists() and ((folder / ".classifier.pt").exists() or (folder / "classifier.pt").exists()):
-            (folder / f".{name}").replace(folder / name)
-    if not (folder / "classifier.pt").exists():  # a task that was killed after sealing: the work is done
-        for name in TRAINED:
-            (folder / f".{name}").unlink(missing_ok=True)
+    if not artifact.restore(folder, TRAINED):
         return artifact.read_manifest(folder)["compression"]
     started, bench = time.monotonic(), folder / BENCH
     shutil.rmtree(bench, ignore_errors=True)
@@ -65,8 +60,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
             made.append(found)
     rows = variants.measure(made, desk.data["query"], desk.data["count"], settings.seed, echo)
     served = variants.choose(rows, limits(rules))
-    for name in TRAINED:
-        (folder / name).replace(folder / f".{name}")
+    artifact.hide(folder, TRAINED)
     desk.keep(served)
     model = EncoderClassifier(folder / "model.onnx", folder / "tokenizer.json", desk.categories, desk.max_tokens, settings.threads)
     why = next(row["why"] for row in rows if row["chosen"])
@@ -77,8 +71,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     shutil.rmtree(bench)
     artifact.write_manifest(folder, KIND, model="model.onnx", max_tokens=desk.max_tokens, compression=facts, onnx=graph.facts(folder / "model.onnx"), calibration=read_as.facts(),
                             categories=len(desk.categories), day=json.loads((dataset / "labels.json").read_text(encoding="utf-8"))["day"], seed=settings.seed)
-    for name in reversed(TRAINED):
-        (folder / f".{name}").unlink()
+    artifact.forget(folder, TRAINED)
     return facts
 
 

@@ -35,6 +35,7 @@ from ecomrec.settings import Settings
 Echo = Callable[[str], None]
 PARITY = 0.9999  # least mean cosine of ONNX FP32 and PyTorch vectors
 BENCH = ".variants"
+TRAINED = ("encoder.pt",)  # what training wrote and is not sealed
 
 
 def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -> dict:
@@ -45,9 +46,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     FP32 ONNX is not the PyTorch model.
     """
     rules, started = recipe(), time.monotonic()
-    if (folder / ".encoder.pt").exists():  # an earlier try was killed between the seal and the last file
-        (folder / ".encoder.pt").rename(folder / "encoder.pt")
-    if not (folder / "encoder.pt").exists():  # a task that was killed after sealing: the work is done
+    if not artifact.restore(folder, TRAINED):
         return artifact.read_manifest(folder)["compression"]
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -72,11 +71,11 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     result = {"served": served, "variants": variants.table(rows, skipped), "embeds": embeds, "embedders": figures, "fusion_weight": weight,
               "valid_ndcg10": curve, "seconds": round(time.monotonic() - started, 1)}
     shutil.rmtree(folder / BENCH)
-    (folder / "encoder.pt").rename(folder / ".encoder.pt")  # hidden from the seal, there for a second try
+    artifact.hide(folder, TRAINED)
     artifact.write_manifest(folder, hybrid.KIND, day=day, products=len(desk.shop.item_ids), compression=result,
                             onnx={name: graph.facts(folder / f"{name}.onnx") for name in ("model", "reader")})
     baselines(folder, rules, settings, day)  # after the seal: they are models of their own
-    (folder / ".encoder.pt").unlink()
+    artifact.forget(folder, TRAINED)
     why = next(row["why"] for row in rows if row["chosen"])
     echo(f"compress: {served} reads queries: {why}; {embeds} embeds products, mean cosine with PyTorch {figures[embeds]['cosine']:.4f}; "
          f"fusion weight {weight:.2f}" + (f", validation NDCG@{K} {curve[str(weight)]:.4f}" if curve else " (no validation searches: the recipe's)"))

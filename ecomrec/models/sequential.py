@@ -300,14 +300,12 @@ def batches(given: Baskets, positions: int, random: np.random.Generator) -> list
 
 
 def draw(given: Baskets, ends: np.ndarray, users: np.ndarray, recipe: dict, sampling: np.ndarray, half_life: float | None,
-         random: np.random.Generator) -> Batch | None:
-    """The training step of `users`; None when they have nothing to predict. See `ecomrec.trainer.Task`."""
+         random: np.random.Generator) -> Batch:
+    """The training step of `users`, of whom one at least has something to predict. See `ecomrec.trainer.Task`."""
     basket, row, column, days = pad(given, users)
     # What each position must predict: `targets` draws from the items of its window.
     low, high = given.offsets[basket + 1], given.offsets[ends[basket]]
     asked = np.flatnonzero(high > low)
-    if not len(asked):
-        return None
     drawn = low[asked, None] + (random.random((len(asked), recipe["targets"])) * (high - low)[asked, None]).astype(np.int64)
     wanted = given.items[drawn].astype(np.int64)
     flat, starts, weights = flatten(given, basket)

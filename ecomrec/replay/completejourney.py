@@ -73,11 +73,12 @@ def events(connection: duckdb.DuckDBPyConnection, first: str, last: str, path: P
     connection.execute("""
         CREATE TABLE searched AS
         SELECT b.*, simulated_query(p.type, p.brand, b.number) AS query,
-               b.transaction_timestamp - INTERVAL 2 MINUTE - to_seconds(20 * row_number() OVER (PARTITION BY basket_id ORDER BY hash(b.number, 'first'), b.number)) AS searched_at
+               b.transaction_timestamp - INTERVAL 2 MINUTE - to_seconds(20 * row_number() OVER in_turn) AS searched_at
         FROM bought b JOIN products p USING (product_id)
         WHERE b.dt BETWEEN ?::DATE AND ?::DATE AND hash(b.number, 'searched') % 1000 < ? AND b.transaction_timestamp::DATE =
               (b.transaction_timestamp - INTERVAL 15 MINUTE)::DATE
-        QUALIFY row_number() OVER (PARTITION BY basket_id ORDER BY hash(b.number, 'first'), b.number) <= 36""", [first, last, int(SEARCHED_SHARE * 1000)])
+        WINDOW in_turn AS (PARTITION BY basket_id ORDER BY hash(b.number, 'first'), b.number)
+        QUALIFY row_number() OVER in_turn <= 36""", [first, last, int(SEARCHED_SHARE * 1000)])
     connection.execute("""
         CREATE TABLE events AS
         SELECT dt, event_time, event_id, to_json({event_id: event_id, event_time: strftime(event_time, '%Y-%m-%dT%H:%M:%SZ'),

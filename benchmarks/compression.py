@@ -41,28 +41,22 @@ COMMAND = "python -m benchmarks.compression"
 SEEDS = (1, 2, 3)
 ROUNDS = 6
 BUDGET = {"transfer": 60000, "foreign": 0.3, "distil": {"batch": 128, "epochs": 6, "learning_rate": 1.5e-3, "temperature": 1.0}}  # of the classifier's students
+# What is tried beside the recipes' own variants.
 CLASSIFIER = [
-    {"name": "fp32"}, {"name": "int8", "int8": "dynamic"}, {"name": "int8_static", "int8": "static"},
-    {"name": "int8_static_2_in_float", "int8": "static", "in_float": 2}, {"name": "vocabulary", "vocabulary": True},
-    {"name": "words", "vocabulary": True, "int8": "dynamic"},
+    {"name": "int8_static", "int8": "static"}, {"name": "int8_static_2_in_float", "int8": "static", "in_float": 2}, {"name": "vocabulary", "vocabulary": True},
     {"name": "layers_3", "layers": 3, "distil": {"epochs": 1, "batch": 64, "learning_rate": 3e-4}},
     {"name": "heads_6", "heads": 6}, {"name": "channels_768", "channels": 768},
     {"name": "pruned", "layers": 2, "heads": 6, "channels": 512, "vocabulary": True, "distil": {"epochs": 1, "batch": 64, "learning_rate": 5e-4}, "int8": "dynamic"},
-    {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {"epochs": 8, "learning_rate": 3e-3}, "int8": "dynamic"},
-    {"name": "slim", "layers": 1, "heads": 6, "channels": 768, "width": 128, "vocabulary": True, "distil": {}, "int8": "dynamic"}]
-CHOSEN, READER = "slim", "small"  # the recipes' own students; that of the classifier is made for every seed
+    {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {"epochs": 8, "learning_rate": 3e-3}, "int8": "dynamic"}]
 RETRIEVER = [
-    {"name": "fp32"}, {"name": "int8", "int8": "dynamic"}, {"name": "layers_2_untaught", "layers": 2}, {"name": "layers_2", "layers": 2, "distil": {}},
-    {"name": "small", "layers": 2, "channels": 768, "vocabulary": True, "distil": {}, "int8": "dynamic"},
+    {"name": "layers_2_untaught", "layers": 2}, {"name": "layers_2", "layers": 2, "distil": {}},
     {"name": "slim", "layers": 1, "heads": 6, "channels": 768, "width": 128, "vocabulary": True, "distil": {"epochs": 8, "batch": 128, "learning_rate": 1.5e-3}, "int8": "dynamic"},
     {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {"epochs": 8, "batch": 128, "learning_rate": 3e-3}, "int8": "dynamic"}]
 NEW = {"epochs": 12, "learning_rate": 3e-3, "users": 20000}  # what a new user encoder learns from
 RECOMMENDER = [
-    {"name": "fp32"}, {"name": "fp32_all_positions", "positions": "all"}, {"name": "int8_dynamic", "int8": "dynamic"}, {"name": "int8_static", "int8": "static"},
-    {"name": "int8", "int8": "static", "items": "int8"}, {"name": "heads_1", "heads": 1}, {"name": "channels_64", "channels": 64}, {"name": "channels_64_recovered", "channels": 64, "distil": {}},
+    {"name": "fp32_all_positions", "positions": "all"}, {"name": "int8_dynamic", "int8": "dynamic"}, {"name": "int8_static", "int8": "static"}, {"name": "heads_1", "heads": 1}, {"name": "channels_64", "channels": 64}, {"name": "channels_64_recovered", "channels": 64, "distil": {}},
     {"name": "heads_1_channels_64", "heads": 1, "channels": 64, "distil": {}, "int8": "dynamic"}, {"name": "items_int8", "items": "int8"},
-    {"name": "dim_half", "dim": 0.5, "distil": NEW}, {"name": "dim_quarter", "dim": 0.25, "distil": NEW},
-    {"name": "pruned", "heads": 1, "distil": {}, "int8": "static", "items": "int8"}, {"name": "narrow", "dim": 0.5, "distil": NEW, "items": "int8"}]
+    {"name": "dim_half", "dim": 0.5, "distil": NEW}, {"name": "dim_quarter", "dim": 0.25, "distil": NEW}, {"name": "narrow", "dim": 0.5, "distil": NEW, "items": "int8"}]
 BLOCKS = [{"name": "fp32"}, {"name": "one_untaught", "blocks": 1}, {"name": "one", "blocks": 1, "distil": {}},
           {"name": "one_pruned", "blocks": 1, "heads": 1, "distil": {}, "int8": "static", "items": "int8"}]  # of an encoder of two
 
@@ -80,13 +74,23 @@ def main() -> None:
         print(write("compression", COMMAND, cases), f"{part}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-def everything(desk, wishes: list[dict]) -> tuple[list[variants.Variant], dict[str, str]]:
-    """The trained model and every variant of it that can be made, and why the others cannot."""
+def everything(desk, own: list[dict], more: list[dict]) -> tuple[list[variants.Variant], dict[str, str]]:
+    """The trained model and every variant of it that can be made, the recipe's `own` first, and why the others cannot."""
     made, skipped = [desk.teacher()], {}
-    for wish in wishes:
+    for wish in own + [wish for wish in more if wish["name"] not in named(own)]:
         if found := variants.attempt(wish["name"], lambda: desk.make(wish), skipped, search.quiet):  # noqa: B023
             made.append(found)
     return made, skipped
+
+
+def named(wishes: list[dict]) -> set[str]:
+    return {wish["name"] for wish in wishes}
+
+
+def served(rows: list[dict], own: list[dict], limits: dict) -> str:
+    """Marks the rows as if all that was tried stood in the recipe; returns which of the recipe's own a training run serves."""
+    variants.choose(rows, limits)
+    return variants.choose([dict(row) for row in rows if row["name"] in named(own) | {variants.TEACHER}], limits)
 
 
 def told(part: str, rows: list[dict], skipped: dict[str, str], tested: dict[str, np.ndarray], weight: np.ndarray, metric: str) -> dict:
@@ -113,32 +117,36 @@ def headline(part: str, cases: dict, name: str) -> dict:
     """What one variant gives, by the names under which these figures are looked up."""
     found, base = cases[f"{part}.{name}"], cases[f"{part}.{variants.TEACHER}"]
     speed = found.get("encoder_speedup") or found["speedup_32"]
-    return {f"{part}.variant": name, f"{part}.speedup": speed, f"{part}.quality_kept": cases.get(f"{part}.{name}_over_seeds", found)["test_share"],
+    return {f"{part}.variant": name, f"{part}.speedup": speed, f"{part}.quality_kept": found["test_share"],
             f"{part}.p95_ms": found["p95_ms"], f"{part}.size_share": figure(found["megabytes"]["value"] / base["megabytes"]["value"], "of the trained model's size")}
 
 
-def over_seeds(part: str, runs: list[dict], name: str) -> dict:
-    """Test share of the variant over the seeds."""
-    values = [run[f"{part}.{name}"]["test_share"]["value"] for run in runs]
-    return {f"{part}.{name}_over_seeds": {"test_share": search.several(values, "of the trained model's"), "values": values, "seeds": list(SEEDS[:len(runs)])}}
+def over_seeds(part: str, runs: list[dict], names: list[str], title: str) -> dict:
+    """Test share over the seeds, of the variant that each run names."""
+    values = [run[f"{part}.{name}"]["test_share"]["value"] for run, name in zip(runs, names, strict=True)]
+    return {f"{part}.{title}_over_seeds": {"test_share": search.several(values, "of the trained model's"), "values": values, "variants": names, "seeds": list(SEEDS[:len(runs)])}}
 
 
 # ---- query classifier ----
 
 def classifier(asked) -> dict:
-    """All variants for the first seed; for the others what quality the chosen kind keeps."""
-    texts, runs = search.grocery(), []
+    """All variants for the first seed; for the others what quality the recipe's own keep."""
+    texts, runs, chosen = search.grocery(), [], []
     for seed in SEEDS:
-        wishes = CLASSIFIER if seed == SEEDS[0] else [wish for wish in CLASSIFIER if wish["name"] in ("fp32", "int8", CHOSEN)]
-        runs.append(_classifier(asked, texts, seed, wishes))
-    cases = runs[0] | over_seeds("classifier", runs, CHOSEN) | over_seeds("classifier", runs, "int8")
-    cases |= headline("classifier", cases, CHOSEN)
+        found, name = _classifier(asked, texts, seed, CLASSIFIER if seed == SEEDS[0] else [])
+        runs.append(found)
+        chosen.append(name)
+    cases = runs[0] | headline("classifier", runs[0], chosen[0])
+    for name, title in ((chosen, "chosen"), (["slim"] * len(runs), "slim"), (["int8"] * len(runs), "int8")):
+        cases |= over_seeds("classifier", runs, name, title)
+    cases["classifier.quality_kept"] = cases["classifier.chosen_over_seeds"]["test_share"]
     if asked.peers:
-        cases |= _sentence_transformers(asked.peers, sorted(texts)[:1024], runs[0])
+        cases |= _sentence_transformers(asked.peers, sorted(texts)[:1024], runs[0][f"classifier.{chosen[0]}"]["per_s_32"]["value"])
     return cases
 
 
-def _classifier(asked, texts: dict, seed: int, wishes: list[dict]) -> dict:
+def _classifier(asked, texts: dict, seed: int, more: list[dict]) -> tuple[dict, str]:
+    """Cases, and the variant that a training run serves."""
     place = asked.work / f"classifier.{seed}"
     data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home", seed=seed)
     with search.recipe_with(search.BUDGET, {}):
@@ -149,12 +157,12 @@ def _classifier(asked, texts: dict, seed: int, wishes: list[dict]) -> dict:
             query_classifier.train(settings, data, folder, search.quiet)
         rules["compress"] |= BUDGET
         desk = classifier_desk.Desk(settings, data, folder, rules, search.quiet)
-        made, skipped = everything(desk, wishes)
+        made, skipped = everything(desk, rules["compress"]["variants"], more)
         test, typed = search.heldout(data, seed)
         tested = {variant.name: np.concatenate([[float(top[0] == label) for top, label in zip(variant.answer(given)[0], test["label"], strict=True)] for given in (test["query"], typed)])
                   for variant in made}
         rows = variants.measure(made, desk.data["query"], desk.data["count"], seed, search.quiet, ROUNDS)
-        variants.choose(rows, classifier_desk.limits(rules))
+        chosen = served(rows, rules["compress"]["variants"], classifier_desk.limits(rules))
     cases = told("classifier", rows, skipped, tested, np.ones(2 * len(test["query"])), "top-1 accuracy, test texts as they are and with a typing error")
     for name, right in tested.items():  # what a student gains on the one may hide what it loses on the other
         shares = right.reshape(2, -1).mean(axis=1) / tested[variants.TEACHER].reshape(2, -1).mean(axis=1)
@@ -163,19 +171,18 @@ def _classifier(asked, texts: dict, seed: int, wishes: list[dict]) -> dict:
         variants.picture(variants.table(rows, skipped), "query classifier, completejourney's product texts", "top-1 accuracy", RESULTS / "compression_classifier.png")
         cases["classifier.data"] = {"texts": len(texts), "test": len(test["query"]), "valid": len(desk.data["query"]), "seed": seed, "split": "by text, 55/15/30", "students_budget": BUDGET,
                                     "note": "the training recipe's own default budget is smaller; a student's quality grows with the texts it is taught on"}
-    return cases
+    return cases, chosen
 
 
-def _sentence_transformers(peers: str, texts: list[str], ours: dict) -> dict:
+def _sentence_transformers(peers: str, texts: list[str], ours: float) -> dict:
     """That library's ONNX INT8 path: the same architecture (the pretrained MiniLM), texts and batch; encoding alone, without a classifier's head."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(texts, file)
         file.flush()
         done = subprocess.run([peers, str(Path(__file__).parent / "peers/sentence_onnx.py"), file.name], capture_output=True, text=True, check=True)
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    best = ours[f"classifier.{CHOSEN}"]["per_s_32"]["value"]
     return {"classifier.sentence_transformers_onnx_int8": {"per_s_32": figure(found["per_s_32"], "a second"), "p95_ms": figure(found["p95_ms"], "ms, one alone"), "version": found["version"]},
-            "classifier.ratio_to_sentence_transformers_onnx_int8": figure(best / found["per_s_32"], f"{CHOSEN} over sentence-transformers' ONNX INT8, batches of 32")}
+            "classifier.ratio_to_sentence_transformers_onnx_int8": figure(ours / found["per_s_32"], "the chosen variant over sentence-transformers' ONNX INT8, batches of 32")}
 
 
 # ---- retriever ----
@@ -194,9 +201,9 @@ def retrieval(asked) -> dict:
     rules = pairs.recipe()
     desk = retriever_desk.Desk(settings, data, folder, rules, search.quiet)
     kept, embedders = desk.embedder()
-    made, skipped = everything(desk, RETRIEVER)
+    made, skipped = everything(desk, rules["compress"]["variants"], RETRIEVER)
     rows = variants.measure(made, desk.held["queries"], desk.held["count"], settings.seed, search.quiet, ROUNDS)
-    variants.choose(rows, rules["compress"])
+    chosen = served(rows, rules["compress"]["variants"], rules["compress"])
     shop, queries = desk.shop, sorted(query for query in grades if zlib.crc32(query.encode()) % 3)
     where = {item: row for row, item in enumerate(shop.item_ids)}
     held = {"queries": queries, "grades": [{where[item]: grade for item, grade in grades[query].items()} for query in queries]}
@@ -210,7 +217,7 @@ def retrieval(asked) -> dict:
     cases = told("retriever", rows, skipped, tested, np.ones(len(queries)), "NDCG@10, fused with BM25")
     for name, values in alone.items():
         cases[f"retriever.{name}"]["test_share_without_bm25"] = figure(float(values.mean() / alone[variants.TEACHER].mean()), "of the trained model's")
-    cases |= headline("retriever", cases, READER)
+    cases |= headline("retriever", cases, chosen)
     cases["retriever.data"] = {"products": len(shop.item_ids), "test_queries": len(queries), "validation": "queries made from product texts", "seed": settings.seed,
                                "embeds_products": kept, "embedders": embedders}
     variants.picture(variants.table(rows, skipped), "what reads queries, icecat", "NDCG@10 of made-up queries", RESULTS / "compression_retriever.png")
@@ -278,18 +285,18 @@ def scoring(model: serving.Sequential, given, depth: int = 200) -> dict:
     return {"items": len(wide), "depth": depth, "recall": figure(recall, "of the exact top"), **{f"{name}_per_s": figure(value, "users a second") for name, value in best.items()}}
 
 
-def _recommender(asked, part: str, name: str, wishes: list[dict]) -> dict:
+def _recommender(asked, part: str, name: str, more: list[dict]) -> dict:
     place = asked.work / part
     data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home")
     if not (folder / recommender.TRAINING).is_file():
         recommender_data.build(settings, name, data)
         recommender.train(settings, data, folder, search.quiet)
     desk = recommender_desk.Desk(settings, data, folder, search.quiet)
-    made, skipped = everything(desk, wishes)
+    limits = desk.rules["compress"]
+    own = BLOCKS if more is BLOCKS else limits["variants"]
+    made, skipped = everything(desk, own, more)
     rows = variants.measure(made, list(range(len(desk.held["users"]))), np.ones(len(desk.held["users"])), settings.seed, search.quiet, ROUNDS)
-    limits, own = desk.rules["compress"], {variants.TEACHER, *(wish["name"] for wish in desk.rules["compress"]["variants"])}
-    variants.choose(rows, limits)  # marks the cheapest of all that was tried; the headline is that of the recipe's own
-    chosen = variants.choose([dict(row) for row in rows if row["name"] in own or wishes is BLOCKS], limits)
+    chosen = served(rows, own, limits)
     held = held_out(desk.data, dataset.TEST)
     parts = {**desk.parts, "linear": serving.itemitem.load(folder / "linear")}  # as served: fitted on all before the test part
     tested = {}

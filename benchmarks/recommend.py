@@ -53,8 +53,8 @@ at_most = 5
 """
 
 
-def make_model(folder: Path, items: int, seed: int = 1) -> Path:
-    """A sealed sequential model of the real size, untrained."""
+def make_model(folder: Path, items: int, seed: int = 1, kinds: int = 0, neighbours: int = NEIGHBOURS) -> Path:
+    """A sealed sequential model of the real size, untrained; its items are of so many `kinds`, each around a point of its own (0: of none)."""
     import torch
     from scipy import sparse
 
@@ -73,15 +73,18 @@ def make_model(folder: Path, items: int, seed: int = 1) -> Path:
     graph.static_int8(folder / "fp32.onnx", folder / "encoder.onnx", feeds)  # what is served unless it costs quality
     (folder / "fp32.onnx").unlink()
     popularity = np.arange(1, items + 1, dtype=np.float32) ** -0.8
-    np.savez(folder / "tables.npz", item_ids=np.array([f"i{n:06}" for n in range(items)]), table=random.normal(size=(items, DIM)).astype(np.float32) / 8,
+    table = random.normal(size=(items, DIM)).astype(np.float32) / 8
+    if kinds:
+        table = table / 2 + random.normal(size=(kinds, DIM)).astype(np.float32)[random.integers(0, kinds, items)] / 8
+    np.savez(folder / "tables.npz", item_ids=np.array([f"i{n:06}" for n in range(items)]), table=table,
              bias=np.log(popularity), again=np.full(items, 2, dtype=np.float32), popularity=popularity)
     vectors = random.normal(size=(items, DIM)).astype(np.float32)
     np.save(folder / "item_vectors.npy", (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
     (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 50, "half_life": 30.0, "repeat": 1.0, "scale": 20.0, "share": 0.3,
                                                     "blend": 0.1, "readiness": 1.0, "trend": 0.1, "by_event": False}))
     ids = np.array([f"i{n:06}" for n in range(items)])
-    near = np.sort(random.choice(items, (items, NEIGHBOURS), p=popularity / popularity.sum()).astype(np.int32), axis=1)  # what sells goes with most
-    weights = sparse.csr_matrix((random.random(near.size).astype(np.float32), near.ravel(), np.arange(0, near.size + 1, NEIGHBOURS)), shape=(items, items))
+    near = np.sort(random.choice(items, (items, neighbours), p=popularity / popularity.sum()).astype(np.int32), axis=1)  # what sells goes with most
+    weights = sparse.csr_matrix((random.random(near.size).astype(np.float32), near.ravel(), np.arange(0, near.size + 1, neighbours)), shape=(items, items))
     weights.sum_duplicates()
     itemitem.save(folder / "linear", itemitem.ItemItem(ids, weights, Recency(30.0), popularity))
     standin.StandIn(random.normal(size=(len(standin.SPEEDS) * DIM, DIM)).astype(np.float32) / 8, np.zeros(DIM, dtype=np.float32), 0.0).save(folder)

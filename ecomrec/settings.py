@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     shard_users: int = Field(0, ge=0, description="Users scored by one mapped task. 0: as many as ECOMREC_SHARD_MEMORY_MB holds.")
     rescore_days: int = Field(0, ge=0, le=90, description="Days for which a user about whom nothing is new (no event, same model, rules and products) keeps their lists instead of "
                                                           "getting new ones: a day then costs what its active users cost. 0: everybody's lists are made every day.")
+    exact_items: int = Field(100_000, ge=1, description="Products up to which every one is scored for every user. Of more, an index that is made with the model "
+                                                        "leads to those that are worth scoring: nearly the same lists in a fraction of the time; the log of the task compress names its recall.")
     publications_kept: int = Field(7, ge=2, description="Publications kept for rollback, the live one included.")
 
     @model_validator(mode="after")

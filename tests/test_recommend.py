@@ -1,5 +1,6 @@
 """From histories to lists, on a shop of forty items whose right answers are known by construction."""
 
+import json
 import textwrap
 
 import numpy as np
@@ -40,9 +41,42 @@ def save_model(folder, vectors=True):
     return str(folder)
 
 
-@pytest.fixture
-def model(tmp_path):
-    return save_model(tmp_path / "model")
+def save_searched(folder):
+    """The same scores from a sequential model with an index of its items, as a large catalogue is served."""
+    import torch
+
+    from ecomrec.compression import graph
+    from ecomrec.models import Recency, itemitem, nearest, serving, tables
+    from ecomrec.models.sequential import UserEncoder
+
+    ids, falling, dim = np.array([item(n) for n in range(ITEMS)]), np.arange(ITEMS, 0, -1, dtype=np.float32), 4
+    folder.mkdir()
+    axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "last": {0: "users"}, "states": {0: "users"}}
+    example = torch.zeros(2, 3, dim), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
+    graph.export(UserEncoder(dim, 2, 1, 0.0).eval(), example, folder / "encoder.onnx", ["vectors", "days", "last"], ["states"], axes)
+    tables.save(folder / tables.FILE, np.zeros((ITEMS, dim), dtype=np.float32), {"item_ids": ids, "bias": falling, "again": np.zeros(ITEMS, dtype=np.float32), "popularity": falling})
+    itemitem.save(folder / "linear", itemitem.ItemItem(ids, np.zeros((ITEMS, ITEMS), dtype=np.float32), Recency(), falling))
+    config = {"encoder": "encoder.onnx", "max_baskets": 9, "half_life": 9.0, "repeat": 0.0, "scale": 1.0, "share": 1.0, "blend": 0.0, "readiness": 0.0, "trend": 0.0, "by_event": False}
+    index = nearest.build(serving.sequential(folder, config).tall, 1)
+    nearest.save(folder / nearest.FILE, index)
+    (folder / "config.json").write_text(json.dumps({**config, "probes": index.cells.nlist, "depth": index.depth}))
+    np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
+    artifact.write_manifest(folder, kind="sequential")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def searched(tmp_path_factory):
+    return save_searched(tmp_path_factory.mktemp("searched") / "model")
+
+
+@pytest.fixture(params=["every item is scored", "items are searched"])
+def model(request, tmp_path, monkeypatch):
+    """A model, served in both ways: what lists hold is the same."""
+    if request.param == "every item is scored":
+        return save_model(tmp_path / "model")
+    monkeypatch.setattr("ecomrec.models.serving.WHOLE", 0)  # even of forty
+    return request.getfixturevalue("searched")
 
 
 def run(settings, model, toml="", key="run"):

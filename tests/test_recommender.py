@@ -13,9 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from ecomrec import artifact, dataset, gates, heldout, metrics, recommender
+from ecomrec.compression import search
 from ecomrec.compression.recommender import Desk, compress
 from ecomrec.errors import AuditFailed
-from ecomrec.models import sequential, serving
+from ecomrec.models import nearest, sequential, serving
 from ecomrec.settings import Settings
 
 LAST = date(2017, 3, 31)
@@ -183,6 +184,22 @@ def test_what_cannot_be_made_is_left_out_with_the_reason(settings, data, run, tm
     assert "blocks = 1, and the trained encoder has 1" in rows["no_fewer"]["why"] and "dim = 17, and the trained model has 16" in rows["wider"]["why"]
     assert rows["int7"]["why"].startswith('left out: items = "int7"')
     assert any("int9 is left out" in line for line in said)
+
+
+def test_a_large_catalogue_gets_an_index_that_is_sealed_with_the_model(settings, data, run, tmp_path):
+    """Large is what the setting calls so; the served folder then searches and finds what the trained one ranks first."""
+    folder, said = trained(run, tmp_path), []
+    done = compress(settings.model_copy(update={"exact_items": ITEMS - 1}), data, folder, said.append)
+    found = done["search"]
+    assert found["recall"] >= 0.98 and 0 < found["probes"] <= found["cells"] and any("items are searched" in line for line in said)
+    assert nearest.FILE in artifact.read_manifest(folder)["files"] and done["variants"][1]["peak_mb"] > 50
+    held, model = heldout.held_out(dataset.load(data), dataset.TEST), serving.load(folder)
+    assert (model.index.probes, model.index.depth) == (found["probes"], found["depth"])
+    given, size = held["histories"], 10
+    expected, _ = model.recommend(given, held["day"], size)
+    some = np.diff(given.offsets) > 0
+    assert search.recall(search.best(model, given, held["day"], model.vectors(given), size)[some], expected[some]) > 0.95
+    assert "search" not in run["compress"] and serving.load(run["folder"]).index is None, "a small one is scored whole"
 
 
 LEARN = {"epochs": 60, "learning_rate": 5e-3}

@@ -150,11 +150,6 @@ def facts(path: Path) -> dict:
     return told | {kind: {part.name: [part.type, part.shape] for part in parts} for kind, parts in (("reads", opened.get_inputs()), ("gives", opened.get_outputs()))}
 
 
-def load_once(path: str) -> None:
-    """Opens the model: for whoever measures what memory that takes."""
-    session(Path(path), 1)
-
-
 def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     """An inference session on the GPU when ONNX Runtime finds one, else on `threads` CPU cores (0: all)."""
     options = onnxruntime.SessionOptions()

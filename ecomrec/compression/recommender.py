@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from ecomrec import artifact, metrics
-from ecomrec.compression import graph, students, user_students, variants
+from ecomrec.compression import graph, search, students, user_students, variants
 from ecomrec.dataset import TEST, VALID
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed, InputError
@@ -41,7 +41,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     """Makes the recipe's variants of the user encoder, measures them as they would serve, seals `folder` with the chosen one.
 
     Returns what the manifest keeps as `compression`: the variant served, every variant's row (`ecomrec.compression.variants`), the agreement
-    of the plain export with PyTorch, seconds. Raises AuditFailed when ONNX FP32 does not recommend what PyTorch recommends.
+    of the plain export with PyTorch, the index of a large catalogue (`ecomrec.compression.search`), seconds. Raises AuditFailed when ONNX FP32 does not recommend what PyTorch recommends.
     """
     started = time.monotonic()
     desk = Desk(settings, dataset, folder, echo)
@@ -59,12 +59,15 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     served = variants.choose(rows, limits)
     for file in next(variant.files for variant in made if variant.name == served):
         file.replace(folder / file.name)
-    (folder / "config.json").write_text(json.dumps({**desk.config, "encoder": "encoder.onnx"}, indent=1, sort_keys=True), encoding="utf-8")
     shutil.rmtree(folder / BENCH)
-    fitted = standin.fit(replace(serving.sequential(folder, {**desk.config, "encoder": "encoder.onnx"}, settings.threads), **desk.parts), desk.everyone(), settings.seed)
+    config = {**desk.config, "encoder": "encoder.onnx"}
+    model = replace(serving.sequential(folder, config, settings.threads), **desk.parts)
+    found = search.fit(model, desk.held["histories"], desk.held["day"], settings.seed, limits["recall"], folder, echo) if len(model.item_ids) > settings.exact_items else {}
+    (folder / "config.json").write_text(json.dumps({**config, "probes": found.get("probes", 0), "depth": found.get("depth", 0)}, indent=1, sort_keys=True), encoding="utf-8")
+    fitted = standin.fit(model, desk.everyone(), settings.seed)
     fitted.save(folder)
     echo(f"compress: the stand-in that explains lists gives {fitted.r2:.1%} of the encoder's variance")
-    result = {"served": served, "standin_r2": round(fitted.r2, 4), "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), "seconds": round(time.monotonic() - started, 1)}
+    result = {"served": served, "standin_r2": round(fitted.r2, 4), "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), **({"search": found} if found else {}), "seconds": round(time.monotonic() - started, 1)}
     artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], items=len(desk.data.item_ids), compression=result,
                             onnx=graph.facts(folder / "encoder.onnx"))
     why = next(row["why"] for row in rows if row["chosen"])
@@ -135,9 +138,9 @@ class Desk:
             warnings.simplefilter("ignore")
             graph.export(encoder, example, path, ["vectors", "days", "last"][:len(example)], ["states"], axes)
         graph.quantise(path, numbers, lambda: self._feeds(table))
-        facts["peak_mb"] = variants.peak_mb("ecomrec.compression.graph:load_once", str(path))
-        own = {"encoder": str(path.relative_to(self.folder)), "tables": str(listed.relative_to(self.folder))}
-        served = replace(serving.sequential(self.folder, {**self.config, **own}, self.settings.threads), **self.parts)
+        own = {**self.config, "encoder": str(path.relative_to(self.folder)), "tables": str(listed.relative_to(self.folder))}
+        facts["peak_mb"] = variants.peak_mb("ecomrec.models.serving:rank_once", str(self.folder), json.dumps(own))
+        served = replace(serving.sequential(self.folder, own, self.settings.threads), **self.parts)
         technique = students.describe(wish) + (", all positions" if everywhere else ", newest position only")
         return self._variant(wish["name"], technique, served, serving.onnx_encoder(path, self.settings.threads), [path, listed], facts)
 

@@ -1,6 +1,7 @@
 """Models that are one item-item matrix: a user's scores are their decayed row times the weights. EASE and item-kNN are of this kind."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ class ItemItem(Ranked):
     popularity: np.ndarray   # float32 [I], for users without history
     item_vectors: np.ndarray | None = None
     threads: int = 1         # blocks of users ranked at once
+
+    @cached_property
+    def sparse_weights(self) -> sparse.csr_matrix:
+        return sparse.csr_matrix(self.weights)
 
     def score(self, given: Histories, day: int) -> np.ndarray:
         """Float32 [U, I]."""

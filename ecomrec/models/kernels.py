@@ -78,6 +78,84 @@ def add_spread(scores, indptr, indices, data, w_indptr, w_indices, w_data, amoun
 
 
 @compiled
+def product_of(rows, tall, items):
+    """rows [U, d] times the rows of tall [I, d] that int32 `items` [U, W] names for each user, float32 [U, W]."""
+    users, width = items.shape
+    scores = np.empty((users, width), dtype=np.float32)
+    for user in range(users):
+        for at in range(width):
+            total, item = np.float32(0), items[user, at]
+            for k in range(rows.shape[1]):
+                total += rows[user, k] * tall[item, k]
+            scores[user, at] = total
+    return scores
+
+
+@numba.njit(inline="always")
+def _row(user, indptr, indices, data, w_indptr, w_indices, w_data, row, held, touched):
+    """The user's row of a sparse matrix times sparse weights, in `row` [I]; returns how many items it holds, and which, in `touched`. `held` [I]: for
+    which user a place of `row` was written last."""
+    count = 0
+    for at in range(indptr[user], indptr[user + 1]):
+        share = data[at]
+        for place in range(w_indptr[indices[at]], w_indptr[indices[at] + 1]):
+            item = w_indices[place]
+            if held[item] != user:
+                held[item], row[item], touched[count] = user, 0, item
+                count += 1
+            row[item] += share * w_data[place]
+    return count
+
+
+@compiled
+def add_spread_of(scores, items, indptr, indices, data, w_indptr, w_indices, w_data, amount, size):
+    """`add_spread` for scores [U, W] of the items that int32 `items` [U, W] names, of `size`; reads what is not 0 alone."""
+    row, held, touched = np.zeros(size, dtype=np.float32), np.full(size, -1, dtype=np.int64), np.empty(size, dtype=np.int32)
+    for user in range(len(scores)):
+        total = square = 0.0
+        for place in range(_row(user, indptr, indices, data, w_indptr, w_indices, w_data, row, held, touched)):
+            value = np.float64(row[touched[place]])
+            total += value
+            square += value * value
+        mean = total / size
+        factor = amount[user] / max(np.sqrt(max(square / size - mean * mean, 0.0)), 1e-12)
+        slope, shift = np.float32(factor), np.float32(-factor * mean)
+        for at in range(scores.shape[1]):
+            item = items[user, at]
+            scores[user, at] += (slope * row[item] if held[item] == user else np.float32(0)) + shift
+
+
+@compiled
+def strongest(indptr, indices, data, w_indptr, w_indices, w_data, allowed, count):
+    """The items of the `count` largest scores above 0 of each user's row of a sparse matrix times sparse weights [I, I], in no order, int32
+    [U, count], -1 where there are no more; of those that bool `allowed` [I] lets pass."""
+    users, size = len(indptr) - 1, len(allowed)
+    found = np.full((users, count), -1, dtype=np.int32)
+    row, held, touched = np.zeros(size, dtype=np.float32), np.full(size, -1, dtype=np.int64), np.empty(size, dtype=np.int32)
+    values = np.empty(size, dtype=np.float32)
+    for user in range(users):
+        kept = 0
+        for place in range(_row(user, indptr, indices, data, w_indptr, w_indices, w_data, row, held, touched)):
+            item = touched[place]
+            if allowed[item] and row[item] > 0:
+                touched[kept], values[kept] = item, row[item]  # kept never passes place
+                kept += 1
+        least = np.float32(0)
+        if kept > count:
+            least = np.partition(values[:kept], kept - count)[kept - count]
+        filled = 0
+        for place in range(kept):
+            if values[place] > least:
+                found[user, filled] = touched[place]
+                filled += 1
+        for place in range(kept):
+            if filled < count and values[place] == least:
+                found[user, filled] = touched[place]
+                filled += 1
+    return found
+
+
+@compiled
 def lost_without(owned, share, items, w_indptr, w_indices, w_data, size):
     """What each score of a row of shares times sparse weights loses without each item of the row, float32 [U, k, n].
 

@@ -24,11 +24,16 @@ from ecomrec.models import (
     frequency,
     itemitem,
     kernels,
+    nearest,
     popularity,
     standin,
     tables,
 )
 from ecomrec.models.sequential import baskets, user_vectors
+from ecomrec.models.topn import top
+
+WHOLE = 20_000      # items of which all are scored rather than searched: of so few a search would read too few cells
+CELLS = 2_000_000   # scores held at once
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,7 @@ class Sequential(Ranked):
     item_vectors: np.ndarray | None = None
     threads: int = 1        # blocks of users ranked at once
     stand_in: standin.StandIn | None = None  # for `contributions`
+    index: nearest.Index | None = None  # of a catalogue that is too large to score whole
 
     def vectors(self, given: Histories) -> np.ndarray:
         """What the transformer makes of each user, float32 [U, d]."""
@@ -78,11 +84,8 @@ class Sequential(Ranked):
         (1 - blend) (t - m_t) + blend s_t / s_l (l - m_l) + m_t. The moments of t follow from those of the table, so one matrix
         product and one pass over l do it.
         """
-        keep, shift, amount = np.ones(len(vectors)), np.zeros(len(vectors)), None
-        if self.blend:
-            mean, spread = self._moments(vectors)
-            keep, shift, amount = keep - self.blend, self.blend * mean, self.blend * spread
-        scores = kernels.product(np.column_stack((keep[:, None] * vectors, keep, shift, np.ones(len(vectors)))).astype(np.float32), self._wide, len(self.bias))
+        rows, amount = self._asked(vectors)
+        scores = kernels.product(rows, self._wide, len(self.bias))
         if self.blend and isinstance(linear, np.ndarray):
             linear_mean, linear_spread = _moments(linear)
             scores += (amount / np.maximum(linear_spread, 1e-12)).astype(np.float32)[:, None] * (linear - linear_mean.astype(np.float32)[:, None])
@@ -90,11 +93,60 @@ class Sequential(Ranked):
             rows, weights = linear if isinstance(linear, tuple) else (linear, sparse.identity(linear.shape[1], dtype=np.float32, format="csr"))
             kernels.add_spread(scores, rows.indptr, rows.indices, rows.data, weights.indptr, weights.indices, weights.data, amount)
         if self.repeat:
-            rows, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
-            habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts.data) + np.float32(self.readiness) * self.again[items]
-            trend = self._wide[-1, items]
-            scores[rows, items] = np.float32(self.share) * (scores[rows, items] - trend) + habit + trend
+            users, items = np.repeat(np.arange(len(scores)), np.diff(counts.indptr)), counts.indices
+            scores[users, items] = self._with_habit(scores[users, items], items, counts.data)
         return scores
+
+    def score_some(self, given: Histories, day: int, items: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """`score` of the items of an ascending int32 `items` [U, W] alone, float32 [U, W], up to rounding; time grows with W and not with the catalogue."""
+        rows, amount = self._asked(vectors)
+        scores = kernels.product_of(rows, self.tall, items)
+        if self.blend:
+            past, weights = self.linear.past(given, day), self.linear.sparse_weights
+            kernels.add_spread_of(scores, items, past.indptr, past.indices, past.data, weights.indptr, weights.indices, weights.data, amount, len(self.bias))
+        if self.repeat:
+            counts = decayed_counts(given, day, self.half_life, len(self.bias))
+            user = np.repeat(np.arange(len(scores)), np.diff(counts.indptr))
+            at, there = nearest.places(items, user, counts.indices, len(self.bias))
+            user, at = user[there], at[there]
+            scores[user, at] = self._with_habit(scores[user, at], counts.indices[there], counts.data[there])
+        return scores
+
+    def nearest(self, given: Histories, day: int, count: int, vectors: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+        """Items among which nearly all of the `count` are that score highest, repeat buying aside, and what comes after them, int32 [U, w], -1 where
+        there is none: what the index finds for the transformer, and what the item-item model is for, `index.depth` times `count` of each.
+        `allowed`: bool [I], where not all are; of a few all are scored."""
+        count *= self.index.depth
+        if allowed is not None and (few := np.flatnonzero(allowed).astype(np.int32)).size <= WHOLE:
+            found = np.full((len(vectors), count), -1, dtype=np.int32)
+            step = max(1, CELLS // max(few.size, 1))
+            for first in range(0, len(vectors) if few.size else 0, step):
+                block = given.users(first, min(first + step, len(vectors)))
+                best = top(self.score_some(block, day, np.broadcast_to(few, (len(block), few.size)), vectors[first:first + step]), count)[0]
+                found[first:first + step] = np.where(best >= 0, few[best], -1)
+            return found
+        rows, _ = self._asked(vectors)
+        rows[:, -2] = 0  # what is added to all items alike
+        found = [self.index.search(rows, count, allowed)]
+        if self.blend:
+            past, weights = self.linear.past(given, day), self.linear.sparse_weights
+            allowed = np.ones(len(self.bias), dtype=bool) if allowed is None else allowed
+            found.append(kernels.strongest(past.indptr, past.indices, past.data, weights.indptr, weights.indices, weights.data, allowed, count))
+        return np.concatenate(found, axis=1)
+
+    def _asked(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Users' rows for `_wide`, float32 [U, d + 3], and what a spread of the item-item model's scores is worth to each, float64 [U]."""
+        keep, shift, amount = np.ones(len(vectors)), np.zeros(len(vectors)), None
+        if self.blend:
+            mean, spread = self._moments(vectors)
+            keep, shift, amount = keep - self.blend, self.blend * mean, self.blend * spread
+        return np.column_stack((keep[:, None] * vectors, keep, shift, np.ones(len(vectors)))).astype(np.float32), amount
+
+    def _with_habit(self, scores: np.ndarray, items: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """Scores [n] of items that were bought, from those without repeat buying and the decayed counts."""
+        habit = np.float32(self.repeat) * np.log1p(np.float32(self.scale) * counts) + np.float32(self.readiness) * self.again[items]
+        trend = self._wide[-1, items]
+        return np.float32(self.share) * (scores - trend) + habit + trend
 
     def contributions(self, given: Histories, owned: np.ndarray, items: np.ndarray, day: int) -> np.ndarray | None:
         """What the score of each of `items` [U, k] would lose without each of the items `owned` [U, n] in the user's history, float32
@@ -127,6 +179,11 @@ class Sequential(Ranked):
         wide = np.zeros((self.table.shape[1] + 3, 16 * lines), dtype=np.float32)
         wide[:, :len(self.bias)] = np.vstack((self.table.T, self.bias, np.ones_like(self.bias), np.float32(self.trend) * np.log1p(self.popularity)))
         return wide
+
+    @cached_property
+    def tall(self) -> np.ndarray:
+        """`_wide` item by item, float32 [I, d + 3]: its inner products with users' rows are the scores before the item-item model and repeat buying."""
+        return np.ascontiguousarray(self._wide[:, :len(self.bias)].T)
 
     @cached_property
     def _known(self) -> tuple[np.ndarray, np.ndarray]:
@@ -187,6 +244,16 @@ def sequential(folder: Path, config: dict, threads: int = 0, item_vectors: np.nd
     while that is not the folder's own."""
     listed = tables.load(folder / config.get("tables", tables.FILE))
     numbers = {name: config[name] for name in ("max_baskets", "half_life", "repeat", "scale", "share", "blend", "readiness", "trend", "by_event")}
+    index = nearest.load(folder / nearest.FILE, config["probes"], config["depth"]) if config.get("probes") else None
     # Blocks of users run side by side, each with one thread: little waits for another.
     return Sequential(**listed, **numbers, encode=onnx_encoder(folder / config["encoder"], 1), linear=itemitem.load(folder / "linear"),
-                      item_vectors=item_vectors, threads=threads or os.cpu_count() or 1, stand_in=standin.load(folder))
+                      item_vectors=item_vectors, threads=threads or os.cpu_count() or 1, stand_in=standin.load(folder), index=index)
+
+
+def rank_once(folder: str, config: str) -> None:
+    """Loads the sequential model and ranks for a batch of users: for whoever measures what memory serving it takes. `config`: JSON."""
+    model, users, each = sequential(Path(folder), json.loads(config), 1), 64, 10
+    rows = np.arange(users * each)
+    days = (rows % each).astype(np.int32)
+    given = Histories(np.arange(users + 1) * each, (rows % len(model.item_ids)).astype(np.int32), days, days * np.int64(86400), np.ones(len(rows), dtype=np.float32))
+    model.recommend(given, each, each)

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecomrec.models import Histories, kernels
-from ecomrec.models.topn import top
 from ecomrec.recommend.catalogue import Catalogue
 from ecomrec.recommend.histories import Shard
 from ecomrec.recommend.policy import BOUGHT, SEEN, Policy, blocked, waiting
-
-NOTHING = np.float32(-np.inf)
+from ecomrec.recommend.scores import NOTHING, Scores
 
 
 @dataclass(frozen=True)
@@ -65,80 +63,64 @@ class Known:
         return Known(self.segments[rows], self.seen.take(rows) if self.seen else None, self.together)
 
 
-def score(model, histories: Histories, day: int, vectors: np.ndarray | None = None) -> np.ndarray:
-    """Scores of all of the model's items, float32 [U, known], for the caller to write to; `vectors`: what `model.vectors` says of them.
-
-    A user without history gets the model's popularity. A model without `score` is asked for its whole ranking.
-    """
-    if hasattr(model, "score"):
-        values = np.require(model.score(histories, day) if vectors is None else model.score(histories, day, vectors), np.float32, ["WRITEABLE"])
-        fresh = np.diff(histories.offsets) == 0
-        if fresh.any():
-            values[fresh] = model.popularity
-        return values
-    items, scores = model.recommend(histories, day, len(model.item_ids), False)
-    values = np.empty(items.shape, dtype=np.float32)
-    np.put_along_axis(values, items, scores, axis=1)
-    return values
-
-
-def choose(values: np.ndarray, block: Shard, known: Known, policy: Policy, catalogue: Catalogue) -> tuple[Candidates, dict[str, np.ndarray]]:
-    """The candidates of a block from scores [U, I], which are overwritten; and for each hard rule the best score that it took away, [U]."""
+def choose(scores: Scores, block: Shard, known: Known, policy: Policy, catalogue: Catalogue) -> tuple[Candidates, dict[str, np.ndarray]]:
+    """The candidates of a block from its scores, which are overwritten; and for each hard rule the best score that it took away, [U]."""
     size = policy.rules.candidates
-    lost = close(values, block, known, policy)
+    lost = close(scores, block, known, policy)
     user, item = block.owned.owners(), block.owned.items
-    own_items, own_scores = _best_of_rows(user, item, values[user, item], len(block), size)
-    values[user, item] = NOTHING
-    items, scores = top(values, size)
-    extra = [columns for columns in _wanted(policy, catalogue) if len(columns)]
-    parts = [(items, scores), (own_items, own_scores)]
-    for columns in extra:
-        found, worth = top(values[:, columns], min(size // 2, len(columns)))
-        parts.append(_unless_there(np.where(found >= 0, columns[found], -1).astype(np.int32), worth, parts, values.shape[1]))
+    own_items, own_scores = _best_of_rows(user, item, scores.of(user, item), len(block), size)
+    scores.drop(user, item)
+    items, worth = scores.top(size)
+    parts = [(items, worth), (own_items, own_scores)]
+    for mask in wanted(policy, catalogue):
+        parts.append(_unless_there(*scores.top(min(size // 2, int(mask.sum())), mask), parts, scores.items))
     if known.together is not None:
-        parts.append(_unless_there(*_goes_with(values, block, known.together, size // 2), parts, values.shape[1]))
+        found = goes_with(block, known.together, size // 2)
+        user, place = np.nonzero(found >= 0)
+        worth = np.full(found.shape, NOTHING)
+        worth[user, place] = scores.of(user, found[user, place])
+        parts.append(_unless_there(np.where(worth > NOTHING, found, -1), worth, parts, scores.items))
     whole = Candidates(np.concatenate([part[0] for part in parts], axis=1), np.concatenate([part[1] for part in parts], axis=1),
                        items.shape[1], own_items.shape[1])
     return whole, lost
 
 
-def close(values: np.ndarray, block: Shard, known: Known, policy: Policy) -> dict[str, np.ndarray]:
+def close(scores: Scores, block: Shard, known: Known, policy: Policy) -> dict[str, np.ndarray]:
     """Puts -inf wherever a hard rule forbids; returns for each of them the best score that it took from each user, [U]."""
     lost = {}
     for name, gone in policy.hidden:
-        lost[name] = values[:, gone].max(axis=1, initial=NOTHING)
+        lost[name] = scores.best(gone)
     for name, segments, gone in policy.segment_rules:
         rows = np.flatnonzero(np.isin(known.segments, list(segments)))
         lost[name] = np.full(len(block), NOTHING)
         if len(rows):
-            lost[name][rows] = values[np.ix_(rows, np.flatnonzero(gone))].max(axis=1, initial=NOTHING)
-    values += policy.forbidden  # one pass over the block; picking out columns would take several
+            lost[name][rows] = scores.best(gone, rows)
+    scores.add(policy.forbidden)  # one pass over the block; picking out columns would take several
     for segment, mask in policy.segments.items():
         rows = np.flatnonzero(known.segments == segment)
         if len(rows):
-            values[np.ix_(rows, np.flatnonzero(~mask))] = NOTHING
+            scores.close(~mask, rows)
     for name, waits, given in ((BOUGHT, policy.after_bought, block.histories), (SEEN, policy.after_seen, known.seen)):
         if given is not None and waits.any():
             user, item = waiting(policy, given, waits)
             lost[name] = np.full(len(block), NOTHING)
-            np.maximum.at(lost[name], user, values[user, item])
-            values[user, item] = NOTHING
+            np.maximum.at(lost[name], user, scores.of(user, item))
+            scores.drop(user, item)
     for name, rows, shown in blocked(policy, block.histories):
         lost[name] = np.full(len(block), NOTHING)
         if len(rows):
-            place = np.ix_(rows, np.flatnonzero(shown))
-            lost[name][rows] = values[place].max(axis=1, initial=NOTHING)
-            values[place] = NOTHING
+            lost[name][rows] = scores.best(shown, rows)
+            scores.close(shown, rows)
     return lost
 
 
-def _wanted(policy: Policy, catalogue: Catalogue) -> list[np.ndarray]:
-    """Columns whose best must be candidates whatever they score: boosted, pinned, of a context's own range, new where new is drawn."""
+def wanted(policy: Policy, catalogue: Catalogue) -> list[np.ndarray]:
+    """Items, bool [I], whose best must be candidates whatever they score: boosted, pinned, of a context's own range, new where new is drawn."""
     groups = [mask for _, mask in policy.boosted] + list(policy.contexts.values())
     groups += [np.arange(len(catalogue)) == item for _, item in policy.pins]
     if any(context.explore for context in policy.rules.contexts.values()):
         groups.append(catalogue.fresh)
-    return [np.flatnonzero(mask & policy.allowed) for mask in groups]
+    return [mask & policy.allowed for mask in groups if (mask & policy.allowed).any()]
 
 
 def _best_of_rows(user: np.ndarray, item: np.ndarray, worth: np.ndarray, users: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,13 +138,11 @@ def _best_of_rows(user: np.ndarray, item: np.ndarray, worth: np.ndarray, users: 
     return items, scores
 
 
-def _goes_with(values: np.ndarray, block: Shard, together, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The items most often bought with what the user bought last, with their own scores; [U, size]."""
+def goes_with(block: Shard, together, size: int) -> np.ndarray:
+    """The items most often bought with what the user bought last, int32 [U, up to size], -1 where there is none."""
     strength = last_basket(block.histories, together.shape[0]) @ together
     user = np.repeat(np.arange(len(block)), np.diff(strength.indptr))
-    found, _ = _best_of_rows(user, strength.indices, strength.data.astype(np.float32), len(block), size)
-    worth = np.where(found >= 0, np.take_along_axis(values, np.maximum(found, 0), axis=1), NOTHING)
-    return np.where(worth > NOTHING, found, -1).astype(np.int32), worth
+    return _best_of_rows(user, strength.indices, strength.data.astype(np.float32), len(block), size)[0]
 
 
 def last_basket(given: Histories, items: int):

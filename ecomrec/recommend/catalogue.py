@@ -15,11 +15,13 @@ from scipy import sparse
 
 from ecomrec import database
 from ecomrec.errors import AuditFailed
+from ecomrec.models.topn import top
 from ecomrec.publication import partition
 from ecomrec.recommend.binary import Texts
 from ecomrec.settings import Settings
 
 NEIGHBOURS = 10
+CELLS = 8_000_000  # cosines held at once
 TYPES = {"item_id": pa.string(), "category": pa.string(), "brand": pa.string(), "price": pa.float64(), "available": pa.int8(), "fresh": pa.int8(),
          "tags": pa.string(), "campaign": pa.string(), "vector": pa.string()}
 Encode = Callable[[list[str]], np.ndarray]
@@ -118,10 +120,10 @@ def _described(rows: pa.Table) -> dict:
 
 def neighbours(known: np.ndarray, new: np.ndarray) -> sparse.csc_matrix:
     """float32 [known, new]: the cosines of each new vector's nearest known ones, summing to 1 in each column."""
-    count = min(NEIGHBOURS, len(known))
-    cosine = np.maximum(new @ known.T, 1e-6)
-    nearest = np.argsort(-cosine, axis=1, kind="stable")[:, :count]
-    weights = np.take_along_axis(cosine, nearest, axis=1)
+    count, step, blocks = min(NEIGHBOURS, len(known)), max(1, CELLS // len(known)), []
+    for first in range(0, len(new), step):
+        blocks.append(top(np.maximum(new[first:first + step] @ known.T, np.float32(1e-6)), count))
+    nearest, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     weights /= weights.sum(axis=1, keepdims=True)
     return sparse.csc_matrix((weights.ravel(), nearest.ravel(), np.arange(len(new) + 1) * count), shape=(len(known), len(new)), dtype=np.float32)
 

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from ecomrec import database
 from ecomrec.duck import fill, open_duck, stream
+from ecomrec.models import nearest
 from ecomrec.models.serving import load
 from ecomrec.models.topn import top
 from ecomrec.publication import partition
@@ -27,6 +28,7 @@ TOGETHER_DAYS = 91   # days of baskets that "bought together" counts
 SUPPORT = 3          # baskets that must hold both
 LARGEST = 100        # items of a basket; a larger one (a reseller's) says little about what goes together
 ROWS = 512           # items compared with all others at once
+PROBES = 16          # cells of the index of a large catalogue that are read for an item
 BOUGHT = {"user_id": "VARCHAR", "item": "INTEGER", "age": "UTINYINT", "segment": "VARCHAR"}
 AVAILABLE = {"item": "INTEGER", "item_id": "VARCHAR", "category": "VARCHAR"}
 POPULAR = ("publication_id", "segment", "days", "category", "item_ids", "buyers")
@@ -42,7 +44,7 @@ def build(settings: Settings, plan: dict, model_uri: str) -> dict:
         for name in target.values():
             database.execute(connection, "publish/clear", partition=name)
         _read(duck, connection, plan, settings.segment_field)
-        rows = {"similar_items": write.copy_in(connection, target["similar_items"], _rows(plan, catalogue, *similar(catalogue), "scores")),
+        rows = {"similar_items": write.copy_in(connection, target["similar_items"], _rows(plan, catalogue, *similar(catalogue, settings), "scores")),
                 "bought_together": write.copy_in(connection, target["bought_together"], _rows(plan, catalogue, *together(duck, catalogue), "strengths")),
                 "popular_items": stream(duck, database.text("recommend/popular"), [plan["publication_id"]], lambda given: database.copy_in(connection, target["popular_items"], POPULAR, given))}
     return {**rows, "seconds": round(time.monotonic() - started, 2)}
@@ -56,16 +58,27 @@ def _read(duck: duckdb.DuckDBPyConnection, connection, plan: dict, field: str) -
     fill(duck, "available", AVAILABLE, connection, "recommend/available", served=served)
 
 
-def similar(catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:
-    """The items whose text is most alike, int32 [I, LENGTH], and the cosines; none for a model without item vectors."""
-    items, scores = np.full((len(catalogue), LENGTH), -1, dtype=np.int32), np.full((len(catalogue), LENGTH), -np.inf, dtype=np.float32)
-    if catalogue.vectors is None:
+def similar(catalogue: catalogues.Catalogue, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """The items whose text is most alike, int32 [I, LENGTH], and the cosines; none for a model without item vectors.
+
+    Of more than `settings.exact_items` an index says which are worth comparing: nearly always the same.
+    """
+    size, vectors = len(catalogue), catalogue.vectors
+    items, scores = np.full((size, LENGTH), -1, dtype=np.int32), np.full((size, LENGTH), -np.inf, dtype=np.float32)
+    if vectors is None:
         return items, scores
-    for first in range(0, len(catalogue), ROWS):
-        rows = np.arange(first, min(first + ROWS, len(catalogue)))
-        cosine = catalogue.vectors[rows] @ catalogue.vectors.T
-        cosine[np.arange(len(rows)), rows] = -np.inf
-        items[rows], scores[rows] = top(cosine, LENGTH)
+    index = nearest.build(vectors, settings.seed, PROBES) if size > settings.exact_items else None
+    for first in range(0, size, ROWS):
+        rows = np.arange(first, min(first + ROWS, size))
+        if index is None:
+            cosine = vectors[rows] @ vectors.T
+            cosine[np.arange(len(rows)), rows] = -np.inf
+            items[rows], scores[rows] = top(cosine, LENGTH)
+        else:
+            pool, taken = nearest.merged([index.search(vectors[rows], nearest.DEPTH * LENGTH)], size)
+            cosine = np.where(taken & (pool != rows[:, None]), np.einsum("rd,rwd->rw", vectors[rows], vectors[pool]), np.float32(-np.inf))
+            found, scores[rows] = top(cosine, LENGTH)
+            items[rows] = np.where(found >= 0, np.take_along_axis(pool, np.maximum(found, 0), axis=1), -1)
     return items, scores
 
 

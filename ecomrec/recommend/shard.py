@@ -12,9 +12,10 @@ from ecomrec.models.serving import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import offers
 from ecomrec.publication import partition, window
-from ecomrec.recommend import candidates, explain, kept, lists, policy, related, rules, write
+from ecomrec.recommend import candidates, explain, kept, lists, policy, pool, related, rules, write
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend.histories import Shard, read
+from ecomrec.recommend.scores import Scores, score
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
@@ -121,14 +122,23 @@ def what_rules_ask(connection, parameters: dict, shop: Shop, people: Shard) -> c
 
 
 def choose(shop: Shop, block: Shard, known: candidates.Known) -> tuple[candidates.Candidates, dict[str, np.ndarray], np.ndarray | None]:
-    """`candidates.choose` for a block of any size, holding BLOCK scores at a time; and the model's vectors of the users, float32 [U, d]."""
-    step = max(1, BLOCK // max(len(shop.catalogue), 1))
-    given, parts = block.known(shop.catalogue.known), []
-    vectors = shop.model.vectors(given)
+    """`candidates.choose` for a block of any size, holding about BLOCK scores at a time; and the model's vectors of the users, float32 [U, d].
+
+    A model with an index is asked for a pool of products for each user, any other for the scores of all.
+    """
+    model, catalogue = shop.model, shop.catalogue
+    searched = getattr(model, "index", None) is not None
+    step = max(1, BLOCK // max(pool.width(model, shop.policy, catalogue) if searched else len(catalogue), 1))
+    given, parts = block.known(catalogue.known), []
+    vectors = model.vectors(given)
     for first in range(0, len(block), step):
         last = min(first + step, len(block))
-        values = shop.catalogue.scores(candidates.score(shop.model, given.users(first, last), shop.policy.day, None if vectors is None else vectors[first:last]))
-        parts.append(candidates.choose(values, block.slice(first, last), known.slice(first, last), shop.policy, shop.catalogue))
+        users, their, asked = block.slice(first, last), known.slice(first, last), (given.users(first, last), None if vectors is None else vectors[first:last])
+        if searched:
+            found = pool.pooled(model, users, *asked, their, shop.policy, catalogue)
+        else:
+            found = Scores(catalogue.scores(score(model, asked[0], shop.policy.day, asked[1])), len(catalogue))
+        parts.append(candidates.choose(found, users, their, shop.policy, catalogue))
     names = {name for _, taken in parts for name in taken}
     return (candidates.joined([found for found, _ in parts]), {name: np.concatenate([taken[name] for _, taken in parts]) for name in names}, vectors)
 
@@ -160,6 +170,8 @@ def count(touched: dict[str, int], shop: Shop, found: candidates.Candidates, tak
 
 def _closed(shop: Shop, block: Shard, known: candidates.Known, rows: np.ndarray) -> np.ndarray:
     """bool [rows, Q]: which popular items hard rules forbid these users."""
-    values = np.zeros((len(rows), len(shop.catalogue)), dtype=np.float32)
-    candidates.close(values, block.take(rows), known.take(rows), shop.policy)
-    return np.isneginf(values[:, shop.popular])
+    order = np.argsort(shop.popular)
+    asked = np.broadcast_to(shop.popular[order].astype(np.int32), (len(rows), len(order)))
+    scores = Scores(np.zeros(asked.shape, dtype=np.float32), len(shop.catalogue), asked)
+    candidates.close(scores, block.take(rows), known.take(rows), shop.policy)
+    return np.isneginf(scores.values)[:, np.argsort(order)]

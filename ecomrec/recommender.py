@@ -23,6 +23,7 @@ from ecomrec import gates, metrics, trainer
 from ecomrec.baselines import eases, fit_baselines, grid, only, repeat_alone, tune
 from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
+from ecomrec.errors import memory_for
 from ecomrec.heldout import LISTS, K, before, held_out, ndcg, popular, quality, some
 from ecomrec.models import Recency, decayed_counts, frequency, itemitem, serving
 from ecomrec.models.sequential import Baskets, Sequential, baskets
@@ -34,6 +35,7 @@ from ecomrec.workspace import CHECKPOINT
 Echo = Callable[[str], None]
 WEIGHTS, TEXT, COUNTS, TRAINING = "training/weights.safetensors", "training/text.npy", "training/counts.npy", "training/training.json"
 SHOWN = 100_000  # users, drawn by the seed, on whom that is measured which decides nothing; what is judged is measured on all
+SCORES, FEWEST = 250_000_000, 500  # scores of validation users that are held at once, 1 GB, and users that there are at least
 REPEATED = 0.01  # share of purchases that are of something bought before; below it repeat buying is left out
 
 
@@ -57,12 +59,15 @@ def _train(settings: Settings, dataset: Path, folder: Path, checkpoint: Path, ec
     rules = recipe_for(data, rules)
     prepare(settings)
     own, place = rules["sequential"], folder / "training"
-    text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
+    with memory_for(f"while the texts of {len(data.texts):,} items were encoded", "lower [text] max_length or [dataset] max_items in recommender.toml"):
+        text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
     encoded = time.monotonic() - started
     echo(f"{len(set(data.texts)):,} distinct item texts encoded in {encoded:.1f} s")
-    held = held_out(data, VALID, settings.seed, own["max_valid_users"])
+    # The blend is tuned on scores of all items at once: of a large catalogue, for fewer users.
+    held = held_out(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
     sold = popular(data, VALID, rules["popularity"]["days"])
-    chosen, linear = _linear(settings, data, rules, folder, echo)
+    with memory_for(f"while EASE was fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
+        chosen, linear = _linear(settings, data, rules, folder, echo)
     given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
     half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"]) if repeats else (rules["repeat"]["half_lives"][0], 0.0)
     if repeats:
@@ -73,7 +78,8 @@ def _train(settings: Settings, dataset: Path, folder: Path, checkpoint: Path, ec
     fitted = trainer.fit(model, task, own, settings.seed,
                          lambda model: quality(in_torch(model, data, sold, own, half_life, *model.habit()), held),
                          place, checkpoint, echo)
-    tuned = _tune_blend(replace(in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
+    with memory_for(f"while the blend was tuned on {len(held['users']):,} users and {len(data.item_ids):,} items", "lower [sequential] max_valid_users in recommender.toml"):
+        tuned = _tune_blend(replace(in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
     result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5),
               "valid_users": len(held["users"]), "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
     echo(f"chosen on validation: {tuned['blend']:.0%} item-item, repeat weight {tuned['repeat']:.3f}, trend {tuned['trend']:g}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
@@ -114,7 +120,8 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     started, data = time.monotonic(), load_dataset(dataset)
     rules = recipe_for(data)
     prepare(settings)
-    chosen = fit_baselines(settings, data, folder, rules, json.loads((folder / TRAINING).read_text(encoding="utf-8"))["ease"], echo)
+    with memory_for(f"while the baselines were fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
+        chosen = fit_baselines(settings, data, folder, rules, json.loads((folder / TRAINING).read_text(encoding="utf-8"))["ease"], echo)
     return measure(settings, data, folder, chosen, rules["sequential"]["max_valid_users"], started, echo)
 
 

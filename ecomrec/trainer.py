@@ -18,7 +18,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from ecomrec.errors import EcomrecError
+from ecomrec.errors import EcomrecError, memory_for
 from ecomrec.models.sequential import Baskets, Sequential, batches, draw
 
 Echo = Callable[[str], None]
@@ -74,13 +74,8 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
             group["lr"] = rate * (1 - epoch / recipe["epochs"])
         torch.manual_seed(seed + 1000 * epoch + rank)
         started = time.monotonic()
-        try:
+        with memory_for(f"in epoch {epoch + 1}", f"lower `positions` ({recipe['positions']}) or `negatives` ({recipe['negatives']}) in the recipe"):
             loss, positions = _epoch(accelerator, wrapped, task, recipe, optimizer, np.random.default_rng((seed, epoch)), epoch, echo)
-        except (RuntimeError, MemoryError) as error:
-            if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
-                raise
-            raise EcomrecError(f"memory ran out in epoch {epoch + 1} ({str(error).splitlines()[0]})",
-                               f"lower `positions` ({recipe['positions']}) or `negatives` ({recipe['negatives']}) in the recipe") from error
         state.seconds += time.monotonic() - started
         state.positions += positions
         value = validate(model)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from ecomrec import artifact, dataset, gates, heldout, metrics, recommender
 from ecomrec.compression import search
 from ecomrec.compression.recommender import Desk, compress
-from ecomrec.errors import AuditFailed
+from ecomrec.errors import AuditFailed, EcomrecError
 from ecomrec.models import nearest, sequential, serving
 from ecomrec.settings import Settings
 
@@ -129,6 +129,16 @@ def test_test_days_choose_nothing(settings, data, run, tmp_path):
     other = recommender.train(settings, tmp_path, tmp_path / "model", lambda _: None)
     same = {key: run["train"][key] for key in other if key not in ("seconds", "text_s", "fit_s")}
     assert {key: other[key] for key in same} == same
+
+
+def test_running_out_of_memory_says_doing_what_and_which_setting_asks_for_less(settings, data, tmp_path, monkeypatch):
+    def refuse(*_):  # what numpy raises; a real refusal would take the machine down with it
+        raise MemoryError("Unable to allocate 64.0 TiB for an array")
+
+    monkeypatch.setattr(recommender, "_linear", refuse)
+    with pytest.raises(EcomrecError, match=f"memory ran out while EASE was fitted on {ITEMS} items .*64.0 TiB") as error:
+        recommender.train(settings, data, tmp_path, lambda _: None)
+    assert "exact_items" in error.value.remedy
 
 
 def test_a_failed_parity_is_refused(settings, data, run, tmp_path, monkeypatch):

@@ -101,7 +101,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
 
 
 class Negatives:
-    """Products that do not answer a query: shown for it and never chosen; else of the same category; else sharing only some of its words."""
+    """Products that do not answer a query: shown for it and never chosen; else with one of its words in the title; else of the answer's category."""
 
     def __init__(self, dataset: Path, shop: Products, source: random.Random):
         self._source, self._shop = source, shop

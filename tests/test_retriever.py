@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from ecomrec import retriever
 from ecomrec.compression import retriever as compression
 from ecomrec.compression.retriever import compress
-from ecomrec.errors import InputError
+from ecomrec.errors import InputError, SettingsError
 from ecomrec.search import hybrid, pairs
 from ecomrec.search.lexical import Lexical
 from ecomrec.settings import Settings
@@ -85,6 +86,39 @@ def test_any_text_gets_an_answer(made, which):
     assert rows.shape == (len(STRANGE), 5) and np.isfinite(scores).all() and (scores >= 0).all() and (scores <= 1.0001).all()
     assert (rows[0] == -1).all() and (rows[1] == -1).all()
     assert all(len(set(found[found >= 0])) == (found >= 0).sum() for found in rows)
+
+
+def test_a_re_ranker_orders_the_first_fifty_and_is_held_to_one_number_for_each(made):
+    _, dataset, folder, *_ = made
+    shop = pairs.products(pq.read_table(dataset / "items.parquet"))
+    model, lexical = hybrid.load(folder), Lexical(shop.texts)
+    vectors, asked = model.encode(shop.texts), []
+
+    def backwards(query: str, texts: list[str]) -> list[int]:
+        asked.append((query, len(texts)))
+        return list(range(len(texts)))
+
+    plain, scores = model.search(["red couch", ""], vectors, lexical, shop.texts, len(shop.texts))
+    turned, again = replace(model, reranker=backwards).search(["red couch", ""], vectors, lexical, shop.texts, len(shop.texts))
+    there = plain[0] >= 0
+    assert asked == [("red couch", int(there.sum()))], "an empty query is not asked about"
+    assert turned[0][there].tolist() == plain[0][there][::-1].tolist() and (again == scores).all() and (turned[1] == -1).all()
+    for wrong in (lambda query, texts: [1.0], lambda query, texts: [float("nan")] * len(texts)):
+        with pytest.raises(SettingsError, match="one finite number for each text"):
+            replace(model, reranker=wrong).search(["red couch"], vectors, lexical, shop.texts, 3)
+    with pytest.raises(SettingsError, match=r"write it as package\.module:function"):
+        hybrid.reranker("nowhere:at_all")
+
+
+def test_hard_negatives_were_shown_or_nearly_fit_and_never_answer(made):
+    _, dataset, *_ = made
+    shop = pairs.products(pq.read_table(dataset / "items.parquet"))
+    drawn, place = retriever.Negatives(dataset, shop, random.Random(3)), {item: row for row, item in enumerate(shop.item_ids)}
+    sofa, answers = place["sofa-red"], drawn.answers("red couch")
+    assert answers == {sofa} and {drawn.draw("red couch", sofa) for _ in range(50)} == {place["tin-red"]}, "what was shown and not chosen comes first"
+    found = {drawn.draw("blue couch", place["sofa-blue"]) for _ in range(200)}
+    blue, sofas = {row for item, row in place.items() if item.endswith("-blue")}, {row for row, kind in enumerate(shop.categories) if kind == "Shop/sofa"}
+    assert place["sofa-blue"] not in found and found & blue and found & sofas and found <= blue | sofas
 
 
 def test_without_searches_queries_are_made_from_titles(made, tmp_path):

@@ -38,9 +38,10 @@ class Retriever:
         return (self.reader or self.encoder).run(queries)[0]
 
     def search(self, queries: list[str], vectors: np.ndarray | None, lexical: Lexical, texts: list[str], k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The `k` best products of each query: rows int32 [Q, k], -1 for none, and scores float32 [Q, k] in 0–1.
+        """The `k` best products of each query: rows int32 [Q, k], -1 for none, and scores float32 [Q, k] in 0–1, falling: after a re-ranker
+        those of the places, as its own have no scale. An empty query finds nothing.
 
-        An empty query finds nothing.
+        Raises SettingsError where the re-ranker does not give a number for each text.
         """
         rows, scores = np.full((len(queries), k), -1, dtype=np.int32), np.zeros((len(queries), k), dtype=np.float32)
         plain = [normalise(query) for query in queries]
@@ -52,10 +53,13 @@ class Retriever:
                     continue
                 words = lexical.scores(query) if self.weight < 1 else None
                 found, value = fuse(None if cosine is None else cosine[place], words, self.weight, self.depth, max(k, RERANKED if self.reranker else 0))
-                if self.reranker:
+                if self.reranker and len(found):
                     head = found[:RERANKED]
-                    order = np.argsort(-np.asarray(self.reranker(query, [texts[row] for row in head])), kind="stable")
-                    found[:RERANKED] = head[order]
+                    judged = np.asarray(self.reranker(query, [texts[row] for row in head]), dtype=np.float64)
+                    if judged.shape != head.shape or not np.isfinite(judged).all():
+                        raise SettingsError(f"fusion.reranker gave {judged.shape} scores, or some that are no numbers, for {len(head)} texts of the query {query[:40]!r}",
+                                            "let it return one finite number for each text")
+                    found[:RERANKED] = head[np.argsort(-judged, kind="stable")]
                 rows[first + place, :min(k, len(found))], scores[first + place, :min(k, len(found))] = found[:k], value[:k]
         return rows, scores
 

@@ -3,6 +3,7 @@
 import json
 
 import benchmarks
+from benchmarks import page
 
 
 def test_cases_of_several_commands_keep_their_own_commit_and_date(tmp_path, monkeypatch):
@@ -17,3 +18,11 @@ def test_cases_of_several_commands_keep_their_own_commit_and_date(tmp_path, monk
     assert {key: (case["value"], case["commit"]) for key, case in told["cases"].items() if key != "a.name"} == {"a.speed": (1, "old"), "b.speed": (4, "new"), "c": (3, "oldest")}
     assert told["cases"]["a.speed"]["date"] == "2026-01-02" and told["cases"]["b.speed"]["date"] == told["date"]
     assert set(benchmarks.merged("none", bool, {"a": {"value": 1}})) == {"a"}
+
+
+def test_the_page_of_benchmarks_holds_what_the_results_say(tmp_path, monkeypatch):
+    written = page.PAGE.read_text(encoding="utf-8")
+    monkeypatch.setattr(page, "IMAGES", tmp_path)
+    assert page.text() == written, "run python -m benchmarks.page"
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert len(drawn) >= 4 and all(f"(images/{name})" in written and (page.ROOT / "docs" / "images" / name).is_file() for name in drawn)

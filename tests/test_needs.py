@@ -21,8 +21,7 @@ from ecomrec.models import Recency, itemitem, serving
 from ecomrec.privacy import erasure
 from tests.models.test_contract import DAYS, checkerboard, save_sequential
 from tests.shopdata import rows
-from tests.test_recommend import ITEMS, PLAIN, best, item, lists, run, small  # noqa: F401 - fixtures of the same small shop
-from tests.test_recommend import plain as model  # noqa: F401
+from tests.test_recommend import ITEMS, PLAIN, best, item, lists, model, run, small  # noqa: F401 - fixtures of the same small shop
 
 ROOT = Path(__file__).parent.parent
 USERS = {f"u{n}" for n in range(8)}

@@ -41,45 +41,34 @@ def save_model(folder, vectors=True):
     return str(folder)
 
 
-def save_searched(folder):
-    """The same scores from a sequential model with an index of its items, as a large catalogue is served."""
+def save_sequential(folder):
+    """A whole model, untrained, with an index that reads every cell; `probes` in its config.json says whether it is used."""
     import torch
+    from scipy import sparse
 
     from ecomrec.compression import graph
     from ecomrec.models import Recency, itemitem, nearest, serving, tables
     from ecomrec.models.sequential import UserEncoder
 
-    ids, falling, dim = np.array([item(n) for n in range(ITEMS)]), np.arange(ITEMS, 0, -1, dtype=np.float32), 4
+    random, dim, ids = np.random.default_rng(2), 4, np.array([item(n) for n in range(ITEMS)])
+    torch.manual_seed(2)
     folder.mkdir()
     axes = {"vectors": {0: "users", 1: "baskets"}, "days": {0: "users", 1: "baskets"}, "last": {0: "users"}, "states": {0: "users"}}
     example = torch.zeros(2, 3, dim), torch.zeros(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.int64)
     graph.export(UserEncoder(dim, 2, 1, 0.0).eval(), example, folder / "encoder.onnx", ["vectors", "days", "last"], ["states"], axes)
-    tables.save(folder / tables.FILE, np.zeros((ITEMS, dim), dtype=np.float32), {"item_ids": ids, "bias": falling, "again": np.zeros(ITEMS, dtype=np.float32), "popularity": falling})
-    itemitem.save(folder / "linear", itemitem.ItemItem(ids, np.zeros((ITEMS, ITEMS), dtype=np.float32), Recency(), falling))
-    config = {"encoder": "encoder.onnx", "max_baskets": 9, "half_life": 9.0, "repeat": 0.0, "scale": 1.0, "share": 1.0, "blend": 0.0, "readiness": 0.0, "trend": 0.0, "by_event": False}
-    index = nearest.build(serving.sequential(folder, config).tall, 1)
-    nearest.save(folder / nearest.FILE, index)
-    (folder / "config.json").write_text(json.dumps({**config, "probes": index.cells.nlist, "depth": index.depth}))
+    sold = np.arange(ITEMS, 0, -1, dtype=np.float32)
+    tables.save(folder / tables.FILE, random.normal(size=(ITEMS, dim)).astype(np.float32), {"item_ids": ids, "bias": np.log(sold), "again": np.ones(ITEMS, dtype=np.float32), "popularity": sold})
+    weights = sparse.random(ITEMS, ITEMS, density=0.3, random_state=2, dtype=np.float32, format="csr")
+    itemitem.save(folder / "linear", itemitem.ItemItem(ids, weights, Recency(20.0), sold))
+    config = {"encoder": "encoder.onnx", "max_baskets": 9, "half_life": 9.0, "repeat": 1.5, "scale": 2.0, "share": 0.5, "blend": 0.3, "readiness": 0.5, "trend": 0.2, "by_event": False}
+    nearest.save(folder / nearest.FILE, index := nearest.build(serving.sequential(folder, config).tall, 1))
     np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
-    artifact.write_manifest(folder, kind="sequential")
-    return str(folder)
-
-
-@pytest.fixture(scope="session")
-def searched(tmp_path_factory):
-    return save_searched(tmp_path_factory.mktemp("searched") / "model")
+    return {**config, "probes": index.cells.nlist, "depth": 2}
 
 
 @pytest.fixture
-def plain(tmp_path):
+def model(tmp_path):
     return save_model(tmp_path / "model")
-
-
-@pytest.fixture(params=["plain", "searched"])
-def model(request, monkeypatch):
-    """Every item is scored, or items are searched: what lists hold is the same."""
-    monkeypatch.setattr("ecomrec.models.serving.WHOLE", 0)  # even of forty
-    return request.getfixturevalue(request.param)
 
 
 def run(settings, model, toml="", key="run"):
@@ -165,6 +154,89 @@ def test_each_rule_does_what_it_says_and_is_counted(small, model, rule, expected
     assert counted.get("it", 0) == (0 if "2017-0" in rule else 8)
 
 
+EVERYTHING = """
+candidates = 12
+reserve = 2
+[contexts.home]
+explore = 0.34
+diversity = 0.2
+[contexts.basket]
+source = "last_basket"
+[contexts.email]
+[contexts.again]
+source = "bought"
+[contexts.category]
+source = "category"
+groups = 2
+length = 3
+[[repeat]]
+category = "AISLE 1"
+again = 3
+[[repeat]]
+after = "seen"
+brand = "B2"
+again = 7
+[[rules]]
+name = "out"
+do = "exclude"
+category = "AISLE 2/SHELF 2"
+[[rules]]
+name = "not in Germany"
+do = "exclude"
+brand = "B0"
+segments = ["DE"]
+[[rules]]
+name = "only for mail"
+do = "include"
+brand = ["B1", "B4"]
+contexts = ["email"]
+[[rules]]
+name = "more"
+do = "boost"
+item = ["i39"]
+strength = 3
+[[rules]]
+name = "there"
+do = "pin"
+item = "i30"
+place = 2
+[[rules]]
+name = "pair"
+do = "block"
+when_bought = {item = "i07"}
+category = "AISLE 3/SHELF 7"
+"""
+
+
+def test_what_is_searched_for_is_what_scoring_everything_finds(small, tmp_path, monkeypatch):
+    """All kinds of rules and contexts at once, new products, a stranger and two countries: as a large catalogue is served, and as a small one."""
+    from ecomrec.models import serving
+    from ecomrec.recommend import catalogue as module
+
+    monkeypatch.setattr(serving, "WHOLE", 2)  # even of forty most are searched
+    monkeypatch.setattr(module, "_encoder", lambda settings: lambda texts: np.eye(ITEMS, dtype=np.float32)[2:2 + len(texts)] + 0.3)
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO core.items (item_id, title, category, brand, updated_at, loaded_day) SELECT 'new' || n, 'thing', 'AISLE 0/SHELF 0', 'B1', '2017-03-19', '2017-03-19' FROM generate_series(1, 3) n")
+        cursor.execute("UPDATE core.item_history SET valid_from = '2017-03-15' WHERE item_id >= 'i30'")
+        cursor.execute("""UPDATE core.events SET context = '{"country": "DE"}' WHERE user_id IN ('u1', 'u2')""")
+        cursor.execute("""INSERT INTO core.events (event_day, event_id, event_time, user_id, event_type, item_id)
+                          VALUES ('2017-03-17', 'x', '2017-03-17 12:00Z', 'u5', 'impression', 'i02'), ('2017-03-17', 'y', '2017-03-17 13:00Z', 'stranger', 'purchase', 'new1')""")
+    folder = tmp_path / "model"
+    config, found = save_sequential(folder), []
+    for key, probes in (("whole", 0), ("searched", config["probes"])):
+        (folder / "config.json").write_text(json.dumps({**config, "probes": probes}))
+        artifact.write_manifest(folder, kind="sequential")
+        assert (serving.load(folder).index is None) == (key == "whole")
+        run(small, str(folder), EVERYTHING, key)
+        found.append((rows(small.shop_dsn, "SELECT user_id, context, scope, rank, item_id, reason, because_item_id FROM analytics.user_lists ORDER BY 1, 2, 3, 4"),
+                      rows(small.shop_dsn, "SELECT c.user_id, c.others, c.bought, c.items FROM recs.user_candidates c JOIN analytics.publication USING (publication_id) ORDER BY 1"),
+                      rows(small.shop_dsn, "SELECT rule, lists FROM analytics.rule_effects ORDER BY 1")))
+    assert found[0] == found[1]
+    lists, _, counted = found[0]
+    assert {context for _, context, *_ in lists} == {"home", "basket", "email", "again", "category"} and "stranger" in {user for user, *_ in lists}
+    assert any(name.startswith("new") for *_, name, _, _ in lists) and sum(count > 0 for _, count in counted) >= 6
+
+
 def test_a_rule_for_one_context_leaves_the_others_alone(small, model):
     run(small, model, PLAIN + '[contexts.email]\n[[rules]]\nname = "x"\ndo = "include"\nbrand = "B4"\ncontexts = ["email"]\n')
     assert lists(small)["u0"] == best(6)
@@ -182,10 +254,10 @@ def test_segments_have_their_own_catalogue(small, model):
     assert rows(small.shop_dsn, "SELECT DISTINCT segment FROM analytics.popular_items ORDER BY 1") == [("",), ("DE",)]
 
 
-def test_popular_products_are_what_most_people_bought_in_each_window_segment_and_category(small, plain):
+def test_popular_products_are_what_most_people_bought_in_each_window_segment_and_category(small, model):
     with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("""UPDATE core.events SET context = '{"country": "DE"}' WHERE user_id IN ('u1', 'u2', 'u5') AND event_day > '2017-03-11'""")
-    run(small, plain)
+    run(small, model)
     had, buyers = {name for name, in rows(small.shop_dsn, "SELECT item_id FROM core.items WHERE in_stock AND NOT deleted")}, {}
     for user, name, age, segment in rows(small.shop_dsn, f"SELECT user_id, item_id, '{DAY}'::date - event_day, context ->> 'country' FROM core.events"):
         number = int(name[1:])
@@ -311,6 +383,6 @@ def test_a_broken_rules_file_is_named(tmp_path, shop, toml, says):
 
 @pytest.mark.parametrize(("rule", "says"), [('category = "AISLE 9"', "category 'AISLE 9'"), ('brand = ["B1", "B9"]', "brand 'B9'"), ('tag = "vegan"', "tag 'vegan'"),
                                             ('category = "AISLE"', "category 'AISLE'"), ('campaign = "easter"', "campaign 'easter'"), ('item = "x"', "item 'x'")])
-def test_a_rule_about_what_the_shop_does_not_have_is_named(small, plain, rule, says):
+def test_a_rule_about_what_the_shop_does_not_have_is_named(small, model, rule, says):
     with pytest.raises(SettingsError, match=f"rule 'it': no product has {says}"):
-        run(small, plain, f'{PLAIN}[[rules]]\nname = "it"\ndo = "exclude"\n{rule}\n')
+        run(small, model, f'{PLAIN}[[rules]]\nname = "it"\ndo = "exclude"\n{rule}\n')

@@ -7,8 +7,7 @@ from ecomrec.errors import AuditFailed, InputError
 from ecomrec.recommend import refresh
 from ecomrec.recommend.related import build as build_related
 from tests.shopdata import rows
-from tests.test_recommend import plain as model  # noqa: F401
-from tests.test_recommend import run, small  # noqa: F401 - fixtures of the same small shop
+from tests.test_recommend import model, run, small  # noqa: F401 - fixtures of the same small shop
 
 LISTS = "SELECT user_id, context, scope, rank, item_id, score, reason, because_item_id, evidence FROM analytics.user_lists ORDER BY 1, 2, 3, 4"
 VERSION = "recommender/1 (test)"

@@ -75,8 +75,8 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
 
 
 def one_thread(settings: Settings) -> threadpool_limits:
-    """Shards run beside one another: a matrix product that waits for a second core which another shard holds takes several times as long."""
-    return threadpool_limits(settings.threads or 1, "blas")
+    """Shards run beside one another: a matrix product, or a search, that waits for a second core which another shard holds takes several times as long."""
+    return threadpool_limits(settings.threads or 1)
 
 
 def write_users(connection, plan: dict, number: int, shop: Shop, parameters: dict, touched: dict[str, int] | None = None, **which) -> int:

@@ -35,11 +35,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".ecomrec/compression"))
     asked = parser.parse_args()
     for part in asked.parts:
-        for name, work in ([(f"made.{items // 1000}k", lambda: made(asked.users, items)) for items in asked.items] if part == "made" else  # noqa: B023 - called at once
-                           [(f"real.{name}", lambda: real(asked.work, name)) for name in ("completejourney", "amazon-beauty")]):  # noqa: B023
-            found = {f"{name}.{key}": value for key, value in work().items()}
-            print(json.dumps({key: value["value"] for key, value in found.items()}, indent=1), flush=True)
-            print(write("large_catalogue", COMMAND, merged("large_catalogue", lambda key: key.startswith(f"{name}."), found)), flush=True)  # noqa: B023
+        for name in ("completejourney", "amazon-beauty") if part == "real" else [f"{items // 1000}k" for items in asked.items]:
+            found = real(asked.work, name) if part == "real" else made(asked.users, 1000 * int(name[:-1]))
+            cases = {f"{part}.{name}.{key}": value for key, value in found.items()}
+            print(json.dumps({key: value["value"] for key, value in cases.items()}, indent=1), flush=True)
+            print(write("large_catalogue", COMMAND, merged("large_catalogue", lambda key: key.startswith(f"{part}.{name}."), cases)), flush=True)  # noqa: B023 - called at once
 
 
 def real(work: Path, name: str) -> dict:

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks import RESULTS, ROOT, figure, write
+from benchmarks import RESULTS, ROOT, figure, merged, write
 
 DATA = ROOT.parent / "shared" / "data"
 SEEDS = (1, 2, 3)
@@ -590,15 +590,13 @@ PARTS = {"icecat": icecat, "searches": searches, "categories": categories, "chin
 
 def main(names: list[str]) -> None:
     """Runs the named parts (all without a name) and writes their cases."""
-    path = RESULTS / "search.json"
     for name in names or PARTS:
         if not DATA.is_dir() and name in ("icecat", "chinese"):
             print(f"{name}: left out, there is no {DATA}")
             continue
         began = time.monotonic()
         found = PARTS[name]()
-        cases = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else {}
-        cases = {key: value for key, value in cases.items() if key.split(".")[0] != name} | found
+        cases = merged("search", lambda key: key.split(".")[0] == name, found)  # noqa: B023 - called at once
         print(write("search", COMMAND, cases), f"{name}: {time.monotonic() - began:.0f} s", flush=True)
 
 

@@ -201,7 +201,7 @@ def test_a_large_catalogue_gets_an_index_that_is_sealed_with_the_model(settings,
     folder, said = trained(run, tmp_path), []
     done = compress(settings.model_copy(update={"exact_items": ITEMS - 1}), data, folder, said.append)
     found = done["search"]
-    assert found["recall"] >= 0.98 and 0 < found["probes"] <= found["cells"] and any("items are searched" in line for line in said)
+    assert found["recall"] >= 0.95 and 0 < found["probes"] <= found["cells"] and any("items are searched" in line for line in said)
     assert nearest.FILE in artifact.read_manifest(folder)["files"] and done["variants"][1]["peak_mb"] > 50
     held, model = heldout.held_out(dataset.load(data), dataset.TEST), serving.load(folder)
     assert (model.index.probes, model.index.depth) == (found["probes"], found["depth"])

@@ -14,6 +14,8 @@ from ecomrec.recommend.histories import Shard
 from ecomrec.recommend.policy import Policy
 from ecomrec.recommend.scores import NOTHING, Scores
 
+SPARE = 2  # times the candidates that must be left of what was found before rules; else it is searched again among what they leave
+
 
 def width(model, policy: Policy, catalogue: Catalogue) -> int:
     """About how many scores a user takes, for whoever decides how many users share a block."""
@@ -24,24 +26,28 @@ def pooled(model, block: Shard, given: Histories, vectors: np.ndarray, known: Kn
     """The pool of each user of a block; `given`, `vectors`: their histories as the model knows them, and what `model.vectors` says of those."""
     most, learned = policy.rules.candidates, catalogue.known
     stranger, fresh = np.diff(given.offsets) == 0, _fresh(model, given, vectors, policy.day, catalogue)
-    asked = [(np.ones(len(catalogue), dtype=bool), most), (policy.allowed, most), *((mask, most // 2) for mask in wanted(policy, catalogue))]
+    whole, groups = np.ones(len(catalogue), dtype=bool), wanted(policy, catalogue)
     parts = [nearest.padded(block.owned.offsets, block.owned.items)]
     if known.together is not None:
         parts.append(goes_with(block, known.together, policy.rules.candidates // 2))
+
+    def find(rows: np.ndarray, mask: np.ndarray, count: int) -> np.ndarray:
+        """The best of the items of `mask` for the users `rows`, int32 [rows, w]; becomes a part of everybody's."""
+        best = _nearest(model, given.take(rows), vectors[rows], policy.day, mask[:learned], count)
+        new = top(np.where(mask[learned:], fresh[rows], NOTHING), min(model.index.depth * count, fresh.shape[1]))[0]
+        found = np.full((len(block), best.shape[1] + new.shape[1]), -1, dtype=np.int32)
+        found[rows] = np.concatenate((best, np.where(new >= 0, new + learned, -1)), axis=1)
+        parts.append(found)
+        return found[rows]
+
     for segment in np.unique(known.segments):
-        rows, shown = known.segments == segment, policy.open_to(segment)
-        for number, (mask, count) in enumerate(asked):
-            mask = mask & shown if number else mask  # the first is asked for what rules take away: the report counts it
-            if number == 1 and mask.all():
-                continue
-            for who, find in ((rows & ~stranger, _nearest), (rows & stranger, _popular)):
-                if who.any():
-                    best = find(model, given.take(np.flatnonzero(who)), vectors[who], policy.day, mask[:learned], count)
-                    new = top(np.where(mask[learned:], fresh[who], NOTHING), min(model.index.depth * count, fresh.shape[1]))[0]
-                    best = np.concatenate((best, np.where(new >= 0, new + learned, -1)), axis=1)
-                    found = np.full((len(block), best.shape[1]), -1, dtype=np.int32)
-                    found[who] = best
-                    parts.append(found)
+        rows, shown = np.flatnonzero(known.segments == segment), policy.open_to(segment)
+        best = find(rows, whole, most)[:, :model.index.depth * most]  # also what rules take away: the report counts it
+        left = (shown[best] & (best >= 0)).sum(axis=1)
+        if (few := rows[left < SPARE * most]).size:
+            find(few, shown, most)
+        for mask in groups:
+            find(rows, mask & shown, most // 2)
     items, taken = nearest.merged(parts, len(catalogue))
     old = np.minimum(items, learned - 1)
     values = model.score_some(given, policy.day, old, vectors)
@@ -53,13 +59,18 @@ def pooled(model, block: Shard, given: Histories, vectors: np.ndarray, known: Kn
 
 
 def _nearest(model, given: Histories, vectors: np.ndarray, day: int, allowed: np.ndarray, count: int) -> np.ndarray:
-    return model.nearest(given, day, count, vectors, None if allowed.all() else allowed)
-
-
-def _popular(model, given: Histories, vectors: np.ndarray, day: int, allowed: np.ndarray, count: int) -> np.ndarray:
-    """For users without history."""
-    best = top(np.where(allowed, model.popularity, NOTHING).astype(np.float32)[None, :], model.index.depth * count)[0]
-    return np.broadcast_to(best, (len(given), best.shape[1]))
+    """`model.nearest`; for users without history what sells best."""
+    if len(known := np.flatnonzero(np.diff(given.offsets))) == len(given):
+        return model.nearest(given, day, count, vectors, None if allowed.all() else allowed)
+    sold = top(np.where(allowed, model.popularity, NOTHING).astype(np.float32)[None, :], model.index.depth * count)[0]
+    if not len(known):
+        return np.broadcast_to(sold, (len(given), sold.shape[1]))
+    best = _nearest(model, given.take(known), vectors[known], day, allowed, count)
+    found = np.full((len(given), max(best.shape[1], sold.shape[1])), -1, dtype=np.int32)
+    found[:, :sold.shape[1]] = sold
+    found[known] = -1
+    found[known, :best.shape[1]] = best
+    return found
 
 
 def _fresh(model, given: Histories, vectors: np.ndarray, day: int, catalogue: Catalogue) -> np.ndarray:

@@ -79,6 +79,8 @@ def make_model(folder: Path, items: int, seed: int = 1, kinds: int = 0, neighbou
     np.savez(folder / "tables.npz", item_ids=np.array([f"i{n:06}" for n in range(items)]), table=table,
              bias=np.log(popularity), again=np.full(items, 2, dtype=np.float32), popularity=popularity)
     vectors = random.normal(size=(items, DIM)).astype(np.float32)
+    if kinds:
+        vectors = vectors / 2 + random.normal(size=(kinds, DIM)).astype(np.float32)[random.integers(0, kinds, items)]
     np.save(folder / "item_vectors.npy", (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
     (folder / "config.json").write_text(json.dumps({"encoder": "encoder.onnx", "max_baskets": 50, "half_life": 30.0, "repeat": 1.0, "scale": 20.0, "share": 0.3,
                                                     "blend": 0.1, "readiness": 1.0, "trend": 0.1, "by_event": False}))

@@ -62,7 +62,8 @@ def save_sequential(folder):
     itemitem.save(folder / "linear", itemitem.ItemItem(ids, weights, Recency(20.0), sold))
     config = {"encoder": "encoder.onnx", "max_baskets": 9, "half_life": 9.0, "repeat": 1.5, "scale": 2.0, "share": 0.5, "blend": 0.3, "readiness": 0.5, "trend": 0.2, "by_event": False}
     nearest.save(folder / nearest.FILE, index := nearest.build(serving.sequential(folder, config).tall, 1))
-    np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
+    vectors = random.normal(size=(ITEMS, ITEMS))
+    np.save(folder / "item_vectors.npy", (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float16))
     return {**config, "probes": index.cells.nlist, "depth": 2}
 
 
@@ -227,12 +228,14 @@ def test_what_is_searched_for_is_what_scoring_everything_finds(small, tmp_path, 
         (folder / "config.json").write_text(json.dumps({**config, "probes": probes}))
         artifact.write_manifest(folder, kind="sequential")
         assert (serving.load(folder).index is None) == (key == "whole")
-        run(small, str(folder), EVERYTHING, key)
-        found.append((rows(small.shop_dsn, "SELECT user_id, context, scope, rank, item_id, reason, because_item_id FROM analytics.user_lists ORDER BY 1, 2, 3, 4"),
+        run(small.model_copy(update={"exact_items": 1 if probes else 1000}), str(folder), EVERYTHING, key)
+        found.append((rows(small.shop_dsn, "SELECT s.item_id, s.item_ids FROM recs.similar_items s JOIN analytics.publication USING (publication_id) ORDER BY 1"),
+                      rows(small.shop_dsn, "SELECT user_id, context, scope, rank, item_id, reason, because_item_id FROM analytics.user_lists ORDER BY 1, 2, 3, 4"),
                       rows(small.shop_dsn, "SELECT c.user_id, c.others, c.bought, c.items FROM recs.user_candidates c JOIN analytics.publication USING (publication_id) ORDER BY 1"),
                       rows(small.shop_dsn, "SELECT rule, lists FROM analytics.rule_effects ORDER BY 1")))
     assert found[0] == found[1]
-    lists, _, counted = found[0]
+    alike, lists, _, counted = found[0]
+    assert len(alike) >= ITEMS
     assert {context for _, context, *_ in lists} == {"home", "basket", "email", "again", "category"} and "stranger" in {user for user, *_ in lists}
     assert any(name.startswith("new") for *_, name, _, _ in lists) and sum(count > 0 for _, count in counted) >= 6
 

@@ -208,7 +208,7 @@ def test_a_large_catalogue_gets_an_index_that_is_sealed_with_the_model(settings,
     given, size = held["histories"], 10
     expected, _ = model.recommend(given, held["day"], size)
     some = np.diff(given.offsets) > 0
-    assert search.recall(search.best(model, given, held["day"], model.vectors(given), size)[some], expected[some]) > 0.95
+    assert nearest.found_of(expected[some], search.best(model, given, held["day"], model.vectors(given), size)[some]) > 0.95
     assert "search" not in run["compress"] and serving.load(run["folder"]).index is None, "a small one is scored whole"
 
 

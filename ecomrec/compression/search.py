@@ -16,7 +16,6 @@ DEEP = 200       # candidates whose recall is measured
 JUDGES = 500     # users that it is measured on
 BLOCK = 500      # users searched for at once
 DEPTHS = 3, 6, 12  # times as many items as are wanted that are looked at, until all cells together have the recall
-FIRST = 8        # cells that are read at first; half as many more until the recall is right
 
 
 def fit(model: serving.Sequential, given: Histories, day: int, seed: int, least: float, folder: Path, echo: Callable[[str], None]) -> dict:
@@ -32,25 +31,19 @@ def fit(model: serving.Sequential, given: Histories, day: int, seed: int, least:
     vectors, facts = model.vectors(judges), {"cells": int(index.cells.nlist)}
     whole, wanted = _timed(lambda block, given: top(model.score(block, day, given), DEEP)[0], judges, vectors, max(1, serving.CELLS // len(model.item_ids)))
 
-    def tried(probes: int, depth: int) -> dict:
-        searching = replace(model, index=replace(index, probes=probes, depth=depth))
-        seconds, found = _timed(lambda block, given: best(searching, block, day, given, DEEP), judges, vectors, BLOCK)
-        return {"probes": probes, "depth": depth, "recall": round(recall(found, wanted), 4), "faster": round(whole / seconds, 1)}
+    def tried(searching: nearest.Index) -> float:
+        seconds, found = _timed(lambda block, given: best(replace(model, index=searching), block, day, given, DEEP), judges, vectors, BLOCK)
+        facts.update(probes=searching.probes, depth=searching.depth, recall=round(nearest.found_of(wanted, found), 4), faster=round(whole / seconds, 1))
+        return facts["recall"]
 
     for depth in DEPTHS:  # first how much must be looked at: the index knows the transformer alone
-        facts |= tried(facts["cells"], depth)
-        if facts["recall"] >= (1 + least) / 2:
+        if tried(replace(index, probes=index.cells.nlist, depth=depth)) >= (1 + least) / 2:
             break
     if facts["recall"] < least:
         why = f"all cells hold {facts['recall']:.1%} of the best {DEEP}, less than {least:.0%}"
         echo(f"compress: every item is scored: {why}")
         return {**facts, "probes": 0, "why": why, "seconds": round(time.monotonic() - started, 1)}
-    probes = FIRST
-    while probes < facts["cells"] and (found := tried(probes, facts["depth"])):
-        if found["recall"] >= least:
-            facts |= found
-            break
-        probes += probes // 2
+    nearest.enough(replace(index, depth=facts["depth"]), least, tried)
     nearest.save(path, index)
     echo(f"compress: {len(model.item_ids):,} items are searched: {facts['probes']} of {facts['cells']:,} cells hold {facts['recall']:.1%} of the best {DEEP}, {facts['faster']} x faster")
     return {**facts, "seconds": round(time.monotonic() - started, 1)}
@@ -61,11 +54,6 @@ def best(model: serving.Sequential, given: Histories, day: int, vectors: np.ndar
     items, taken = nearest.merged([model.nearest(given, day, count, vectors), nearest.padded(given.offsets, given.items)], len(model.item_ids))
     places = top(np.where(taken, model.score_some(given, day, items, vectors), np.float32(-np.inf)), count)[0]
     return np.where(places >= 0, np.take_along_axis(items, np.maximum(places, 0), axis=1), -1)
-
-
-def recall(found: np.ndarray, wanted: np.ndarray) -> float:
-    """Mean share of the wanted [U, n] (-1: none) that was found [U, m]."""
-    return float(np.mean([np.isin(wish[wish >= 0], got).mean() for wish, got in zip(wanted, found, strict=True)]))
 
 
 def _timed(work: Callable, given: Histories, vectors: np.ndarray, step: int) -> tuple[float, np.ndarray]:

@@ -4,7 +4,8 @@ Items lie in cells around centres (k-means); a question reads only the cells who
 scores what is found exactly. How many cells are read is set by the recall that was measured (`ecomrec.compression.search`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import faiss
@@ -15,6 +16,7 @@ DEPTH = 3
 CELLS = 4       # times the square root of the items, the usual number of cells
 EXAMPLES = 64   # items a cell that k-means sees
 ROUNDS = 10     # of k-means
+FIRST = 8       # cells that are read at first where as many are sought as the recall takes
 LANES = 8       # numbers that faiss reads at once: of vectors that are no multiple as long it reads one after the other, five times as slow
 
 
@@ -34,7 +36,7 @@ class Index:
         return self.cells.search(wide, count, params=chosen)[1].astype(np.int32)
 
 
-def build(vectors: np.ndarray, seed: int, probes: int = 8) -> Index:
+def build(vectors: np.ndarray, seed: int, probes: int = FIRST) -> Index:
     """The index of items whose vectors are the rows of float32 `vectors` [I, d]; the same for the same seed.
 
     Among vectors of unequal length the largest inner product is not the smallest distance, and cells of inner products would be a few large ones. With
@@ -51,6 +53,22 @@ def build(vectors: np.ndarray, seed: int, probes: int = 8) -> Index:
     cells.train(wide)
     cells.add(wide)
     return Index(cells, min(probes, centres))
+
+
+def enough(index: Index, least: float, recall: Callable[[Index], float]) -> tuple[Index, float]:
+    """The index reading the fewest cells (of FIRST, half as many more, …) with which `recall` of it is at least `least`, and that recall; where no
+    fewer do, all cells with what they have."""
+    probes = FIRST
+    while probes < index.cells.nlist:
+        if (found := recall(tried := replace(index, probes=probes))) >= least:
+            return tried, found
+        probes += probes // 2
+    return (tried := replace(index, probes=index.cells.nlist)), recall(tried)
+
+
+def found_of(wanted: np.ndarray, found: np.ndarray) -> float:
+    """Mean share of the `wanted` [U, n] (-1: none) that was `found` [U, m]."""
+    return float(np.mean([np.isin(wish[wish >= 0], got).mean() for wish, got in zip(wanted, found, strict=True)]))
 
 
 def save(path: Path, index: Index) -> None:

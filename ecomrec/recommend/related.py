@@ -28,14 +28,14 @@ TOGETHER_DAYS = 91   # days of baskets that "bought together" counts
 SUPPORT = 3          # baskets that must hold both
 LARGEST = 100        # items of a basket; a larger one (a reseller's) says little about what goes together
 ROWS = 512           # items compared with all others at once
-PROBES = 16          # cells of the index of a large catalogue that are read for an item
+JUDGES, RECALL = 200, 0.95  # of a large catalogue: items that are compared with all, and the share of what that finds which an index must find
 BOUGHT = {"user_id": "VARCHAR", "item": "INTEGER", "age": "UTINYINT", "segment": "VARCHAR"}
 AVAILABLE = {"item": "INTEGER", "item_id": "VARCHAR", "category": "VARCHAR"}
 POPULAR = ("publication_id", "segment", "days", "category", "item_ids", "buyers")
 
 
 def build(settings: Settings, plan: dict, model_uri: str) -> dict:
-    """Fills similar_items, bought_together and popular_items of a publication; a second time replaces the first. Returns rows of each and seconds."""
+    """Fills similar_items, bought_together and popular_items of a publication; a second time replaces the first. Returns rows of each, the recall of similar ones, and seconds."""
     started = time.monotonic()
     model = load(fetch(settings, model_uri), settings.threads)
     with (database.connect(settings.shop_dsn, application="ecomrec related") as connection, open_duck(settings, settings.profile_memory) as (duck, _)):
@@ -44,7 +44,8 @@ def build(settings: Settings, plan: dict, model_uri: str) -> dict:
         for name in target.values():
             database.execute(connection, "publish/clear", partition=name)
         _read(duck, connection, plan, settings.segment_field)
-        rows = {"similar_items": write.copy_in(connection, target["similar_items"], _rows(plan, catalogue, *similar(catalogue, settings), "scores")),
+        alike, cosines, recall = similar(catalogue, settings)
+        rows = {"similar_items": write.copy_in(connection, target["similar_items"], _rows(plan, catalogue, alike, cosines, "scores")), "similar_recall": round(recall, 4),
                 "bought_together": write.copy_in(connection, target["bought_together"], _rows(plan, catalogue, *together(duck, catalogue), "strengths")),
                 "popular_items": stream(duck, database.text("recommend/popular"), [plan["publication_id"]], lambda given: database.copy_in(connection, target["popular_items"], POPULAR, given))}
     return {**rows, "seconds": round(time.monotonic() - started, 2)}
@@ -58,28 +59,35 @@ def _read(duck: duckdb.DuckDBPyConnection, connection, plan: dict, field: str) -
     fill(duck, "available", AVAILABLE, connection, "recommend/available", served=served)
 
 
-def similar(catalogue: catalogues.Catalogue, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
-    """The items whose text is most alike, int32 [I, LENGTH], and the cosines; none for a model without item vectors.
-
-    Of more than `settings.exact_items` an index says which are worth comparing: nearly always the same.
+def similar(catalogue: catalogues.Catalogue, settings: Settings) -> tuple[np.ndarray, np.ndarray, float]:
+    """The items whose text is most alike, int32 [I, LENGTH], and the cosines; none for a model without item vectors. And what share of them was
+    found: 1, or of more than `settings.exact_items`, where an index says which are worth comparing, as much as JUDGES of them say.
     """
     size, vectors = len(catalogue), catalogue.vectors
     items, scores = np.full((size, LENGTH), -1, dtype=np.int32), np.full((size, LENGTH), -np.inf, dtype=np.float32)
     if vectors is None:
-        return items, scores
-    index = nearest.build(vectors, settings.seed, PROBES) if size > settings.exact_items else None
+        return items, scores, 1.0
+    index, recall = None, 1.0
+    if size > settings.exact_items:
+        judges = np.random.default_rng(settings.seed).choice(size, min(JUDGES, size), replace=False)
+        wanted = np.concatenate([_alike(vectors, some, None)[0] for some in np.array_split(judges, 1 + size // ROWS**2)])
+        index, recall = nearest.enough(nearest.build(vectors, settings.seed), RECALL, lambda tried: nearest.found_of(wanted, _alike(vectors, judges, tried)[0]))
     for first in range(0, size, ROWS):
         rows = np.arange(first, min(first + ROWS, size))
-        if index is None:
-            cosine = vectors[rows] @ vectors.T
-            cosine[np.arange(len(rows)), rows] = -np.inf
-            items[rows], scores[rows] = top(cosine, LENGTH)
-        else:
-            pool, taken = nearest.merged([index.search(vectors[rows], nearest.DEPTH * LENGTH)], size)
-            cosine = np.where(taken & (pool != rows[:, None]), np.einsum("rd,rwd->rw", vectors[rows], vectors[pool]), np.float32(-np.inf))
-            found, scores[rows] = top(cosine, LENGTH)
-            items[rows] = np.where(found >= 0, np.take_along_axis(pool, np.maximum(found, 0), axis=1), -1)
-    return items, scores
+        items[rows], scores[rows] = _alike(vectors, rows, index)
+    return items, scores, recall
+
+
+def _alike(vectors: np.ndarray, rows: np.ndarray, index: nearest.Index | None) -> tuple[np.ndarray, np.ndarray]:
+    """The LENGTH most alike of each of the items `rows` and their cosines: among all, or among those that the index finds."""
+    if index is None:
+        cosine = vectors[rows] @ vectors.T
+        cosine[np.arange(len(rows)), rows] = -np.inf
+        return top(cosine, LENGTH)
+    pool, taken = nearest.merged([index.search(vectors[rows], index.depth * LENGTH)], len(vectors))
+    cosine = np.where(taken & (pool != rows[:, None]), np.einsum("rd,rwd->rw", vectors[rows], vectors[pool]), np.float32(-np.inf))
+    found, scores = top(cosine, LENGTH)
+    return np.where(found >= 0, np.take_along_axis(pool, np.maximum(found, 0), axis=1), -1), scores
 
 
 def together(duck: duckdb.DuckDBPyConnection, catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:

@@ -73,7 +73,7 @@ def test_what_is_found_is_the_best_of_what_is_allowed(model, share):
     assert share == 1 or allowed[found[found >= 0]].all()
     whole[np.repeat(np.arange(len(given)), np.diff(given.offsets)), given.items] = -np.inf
     wanted = top(np.where(allowed, whole, -np.inf).astype(np.float32), 20)[0]
-    assert search.recall(np.concatenate((found, bought), axis=1), wanted) > 0.97
+    assert nearest.found_of(wanted, np.concatenate((found, bought), axis=1)) > 0.97
 
 
 def test_an_index_reads_as_many_cells_as_the_recall_takes(model, tmp_path):

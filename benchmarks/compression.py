@@ -1,6 +1,6 @@
 """What compression makes of each model family: every variant's quality on the test split, its cost, and what each technique is worth.
 
-    python -m benchmarks.compression [classifier] [retriever] [recommender] [--work FOLDER] [--peers PYTHON]
+    python -m benchmarks.compression [classifier] [retriever] [recommender] [--seeds 1,2,3] [--work FOLDER] [--peers PYTHON]
 
 Each part replaces its own cases in results/compression.json. Variants are timed interleaved, on the same units, alone on the machine; the
 choice is made on validation as in a training run, and the test split is read once, for the figures here. PYTHON is an environment with
@@ -38,7 +38,7 @@ from ecomrec.search.lexical import Lexical
 from ecomrec.settings import Settings
 
 COMMAND = "python -m benchmarks.compression"
-SEEDS = (1, 2, 3)
+SEED = 1  # of the retriever; the recommender's is the settings'
 ROUNDS = 6
 # What is tried beside the recipes' own variants.
 CLASSIFIER = [
@@ -64,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["classifier", "retriever", "recommender"])
     parser.add_argument("--work", type=Path, default=Path(".ecomrec/compression"))
+    parser.add_argument("--seeds", default="1,2,3", help="of the classifier; all variants for the first, the recipe's own for the others")
     parser.add_argument("--peers", default="")
     asked = parser.parse_args()
     for part in asked.parts:
@@ -120,10 +121,10 @@ def headline(part: str, cases: dict, name: str) -> dict:
             f"{part}.p95_ms": found["p95_ms"], f"{part}.size_share": figure(found["megabytes"]["value"] / base["megabytes"]["value"], "of the trained model's size")}
 
 
-def over_seeds(part: str, runs: list[dict], names: list[str], title: str) -> dict:
+def over_seeds(part: str, runs: list[dict], names: list[str], title: str, seeds: list[int]) -> dict:
     """Test share over the seeds, of the variant that each run names."""
     values = [run[f"{part}.{name}"]["test_share"]["value"] for run, name in zip(runs, names, strict=True)]
-    return {f"{part}.{title}_over_seeds": {"test_share": search.several(values, "of the trained model's"), "values": values, "variants": names, "seeds": list(SEEDS[:len(runs)])}}
+    return {f"{part}.{title}_over_seeds": {"test_share": search.several(values, "of the trained model's"), "values": values, "variants": names, "seeds": seeds}}
 
 
 # ---- query classifier ----
@@ -132,13 +133,14 @@ def classifier(asked) -> dict:
     """All variants for the first seed; for the others what quality the recipe's own keep."""
     data, runs, chosen = asked.work / "classifier.data", [], []
     search.searched(data)
-    for seed in SEEDS:
-        found, name = _classifier(asked, data, seed, CLASSIFIER if seed == SEEDS[0] else [])
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    for seed in seeds:
+        found, name = _classifier(asked, data, seed, CLASSIFIER if seed == seeds[0] else [])
         runs.append(found)
         chosen.append(name)
     cases = runs[0] | headline("classifier", runs[0], chosen[0])
     for name, title in ((chosen, "chosen"), (["slim"] * len(runs), "slim"), (["int8"] * len(runs), "int8")):
-        cases |= over_seeds("classifier", runs, name, title)
+        cases |= over_seeds("classifier", runs, name, title, seeds)
     cases["classifier.quality_kept"] = cases["classifier.chosen_over_seeds"]["test_share"]
     if asked.peers:
         cases |= _sentence_transformers(asked.peers, query_classifier.read(data, "test")["query"][:1024], runs[0][f"classifier.{chosen[0]}"]["per_s_32"]["value"])
@@ -164,7 +166,7 @@ def _classifier(asked, data: Path, seed: int, more: list[dict]) -> tuple[dict, s
     for name, right in tested.items():  # what a student gains on the one may hide what it loses on the other
         shares = np.average(right.reshape(2, -1), axis=1, weights=test["count"]) / np.average(tested[variants.TEACHER].reshape(2, -1), axis=1, weights=test["count"])
         cases[f"classifier.{name}"] |= {f"test_share_{part}": figure(share, "of the trained model's") for part, share in zip(("clean", "typo"), shares, strict=True)}
-    if seed == SEEDS[0]:
+    if more:
         variants.picture(variants.table(rows, skipped), "query classifier, the demo's searches", "top-1 accuracy", RESULTS / "compression_classifier.png")
         cases["classifier.data"] = {"searches": "SIMULATED from real purchases", "test_queries": len(test["query"]), "valid_queries": len(desk.data["query"]), "seed": seed, "split": "by time, the last week is the test"}
     return cases, chosen
@@ -186,7 +188,7 @@ def _sentence_transformers(peers: str, texts: list[str], ours: float) -> dict:
 def retrieval(asked) -> dict:
     """Variants of what reads queries; NDCG@10 of icecat's judged queries over all products, fused with BM25 at the recipe's weight."""
     place, (items, grades) = asked.work / "retriever", search.icecat_tables()
-    data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home", seed=SEEDS[0])
+    data, folder, settings = place / "data", place / "model", Settings(_env_file=None, home=place / "home", seed=SEED)
     if not (folder / "training.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         data.mkdir(parents=True, exist_ok=True)

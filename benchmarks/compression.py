@@ -45,8 +45,7 @@ CLASSIFIER = [
     {"name": "int8_static", "int8": "static"}, {"name": "int8_static_2_in_float", "int8": "static", "in_float": 2}, {"name": "vocabulary", "vocabulary": True},
     {"name": "layers_3", "layers": 3, "distil": {"epochs": 1, "batch": 64, "learning_rate": 3e-4}},
     {"name": "heads_6", "heads": 6}, {"name": "channels_768", "channels": 768},
-    {"name": "pruned", "layers": 2, "heads": 6, "channels": 512, "vocabulary": True, "distil": {"epochs": 1, "batch": 64, "learning_rate": 5e-4}, "int8": "dynamic"},
-    {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {"epochs": 8, "learning_rate": 3e-3}, "int8": "dynamic"}]
+    {"name": "pruned", "layers": 2, "heads": 6, "channels": 512, "vocabulary": True, "distil": {"epochs": 1, "batch": 64, "learning_rate": 5e-4}, "int8": "dynamic"}]
 RETRIEVER = [
     {"name": "layers_2_untaught", "layers": 2}, {"name": "layers_2", "layers": 2, "distil": {}},
     {"name": "slim", "layers": 1, "heads": 6, "channels": 768, "width": 128, "vocabulary": True, "distil": {"epochs": 8, "batch": 128, "learning_rate": 1.5e-3}, "int8": "dynamic"},

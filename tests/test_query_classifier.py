@@ -63,7 +63,7 @@ def test_it_learns_what_the_words_mean(made):
 def test_onnx_is_the_pytorch_model_and_only_what_serves_is_kept(made):
     _, _, folder, _, compressed, _ = made
     rows = {row["name"]: row for row in compressed["variants"]}
-    assert set(rows) == {"torch", "fp32", "int8", "words", "slim", "fp16"} and rows["fp32"]["share"] == 1 and rows["slim"]["megabytes"] < rows["fp32"]["megabytes"]
+    assert set(rows) == {"torch", "fp32", "int8", "words", "slim", "conv", "fp16"} and rows["fp32"]["share"] == 1 and rows["slim"]["megabytes"] < rows["fp32"]["megabytes"]
     assert not any("of their spread" in row["why"] for row in rows.values())  # no variant overflows
     assert rows[compressed["served"]]["chosen"] and sum(row["chosen"] for row in compressed["variants"]) == 1
     assert [path.name for path in folder.rglob("*.onnx")] == ["model.onnx"] and not list(folder.rglob("*.pt"))

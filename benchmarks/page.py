@@ -67,7 +67,7 @@ def picture(name: str, title: str, unit: str, bars: Bars, groups: list[str]) -> 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(9.5, 0.6 + 0.26 * sum(1 + len(bars) for _ in groups)), dpi=110)
+    figure, axes = pyplot.subplots(figsize=(9.5, 1 + 0.26 * sum(1 + len(bars) for _ in groups)), dpi=110, layout="constrained")
     step, colours = len(bars) + 1, iter(COLOURS)
     for place, (label, values) in enumerate(bars.items()):
         at = [-(group * step + place) for group, value in enumerate(values) if value is not None]
@@ -77,14 +77,13 @@ def picture(name: str, title: str, unit: str, bars: Bars, groups: list[str]) -> 
             axes.annotate(number(value), (value, y), textcoords="offset points", xytext=(4, -3), fontsize=8)
     if len(groups) > 1:
         axes.set_yticks([-(group * step + (len(bars) - 1) / 2) for group in range(len(groups))], groups)
-        axes.legend(fontsize=8, loc="lower right", frameon=False)
+        figure.legend(*axes.get_legend_handles_labels(), fontsize=8, loc="outside lower center", ncols=3, frameon=False)
     else:  # each bar has its name beside it
         axes.set_yticks([-place for place in range(len(bars))], bars)
     axes.set_xlabel(unit)
     axes.set_title(title, loc="left", fontsize=11)
     axes.margins(x=0.1)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     figure.savefig(IMAGES / f"benchmark_{name}.png", metadata={"Software": None})
     pyplot.close(figure)
     return f"![{title}](images/benchmark_{name}.png)\n"

@@ -61,10 +61,10 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
         file.replace(folder / file.name)
     shutil.rmtree(folder / BENCH)
     config = {**desk.config, "encoder": "encoder.onnx"}
-    model = replace(serving.sequential(folder, config, settings.threads), **desk.parts)
+    model = serving.sequential(folder, config, settings.threads)
     found = search.fit(model, desk.held["histories"], desk.held["day"], settings.seed, limits["recall"], folder, echo) if len(model.item_ids) > settings.exact_items else {}
     (folder / "config.json").write_text(json.dumps({**config, "probes": found.get("probes", 0), "depth": found.get("depth", 0)}, indent=1, sort_keys=True), encoding="utf-8")
-    fitted = standin.fit(model, desk.everyone(), settings.seed)
+    fitted = standin.fit(replace(model, **desk.parts), desk.everyone(), settings.seed)
     fitted.save(folder)
     echo(f"compress: the stand-in that explains lists gives {fitted.r2:.1%} of the encoder's variance")
     result = {"served": served, "standin_r2": round(fitted.r2, 4), "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), **({"search": found} if found else {}), "seconds": round(time.monotonic() - started, 1)}

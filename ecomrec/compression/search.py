@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ecomrec.models import Histories, nearest, serving
-from ecomrec.models.topn import top
+from ecomrec.models.topn import pick, top
 
 DEEP = 200       # candidates whose recall is measured
 JUDGES = 500     # users that it is measured on
@@ -24,10 +24,10 @@ def fit(model: serving.Sequential, given: Histories, day: int, seed: int, least:
     """
     started, path = time.monotonic(), folder / nearest.FILE
     path.unlink(missing_ok=True)
-    index = nearest.build(model.tall, seed)
     judges = given.take(np.random.default_rng(seed).permutation(np.flatnonzero(np.diff(given.offsets) > 0))[:JUDGES])
     if not len(judges):
         return {"probes": 0, "why": "no user has a history to measure its recall on"}
+    index = nearest.build(model.tall, seed)
     vectors, facts = model.vectors(judges), {"cells": int(index.cells.nlist)}
     whole, wanted = _timed(lambda block, given: top(model.score(block, day, given), DEEP)[0], judges, vectors, max(1, serving.CELLS // len(model.item_ids)))
 
@@ -52,8 +52,7 @@ def fit(model: serving.Sequential, given: Histories, day: int, seed: int, least:
 def best(model: serving.Sequential, given: Histories, day: int, vectors: np.ndarray, count: int) -> np.ndarray:
     """The `count` best items that the index leads to, int32 [U, count]."""
     items, taken = nearest.merged([model.nearest(given, day, count, vectors), nearest.padded(given.offsets, given.items)], len(model.item_ids))
-    places = top(np.where(taken, model.score_some(given, day, items, vectors), np.float32(-np.inf)), count)[0]
-    return np.where(places >= 0, np.take_along_axis(items, np.maximum(places, 0), axis=1), -1)
+    return pick(items, top(np.where(taken, model.score_some(given, day, items, vectors), np.float32(-np.inf)), count)[0])
 
 
 def _timed(work: Callable, given: Histories, vectors: np.ndarray, step: int) -> tuple[float, np.ndarray]:

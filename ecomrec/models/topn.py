@@ -31,6 +31,11 @@ def top(values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     return ids, scores
 
 
+def pick(rows: np.ndarray, places: np.ndarray, nothing=-1) -> np.ndarray:
+    """What stands at these places [U, n] of each of the rows [U, W]; `nothing` where a place is -1."""
+    return np.where(places >= 0, np.take_along_axis(rows, np.maximum(places, 0), axis=1), nothing)
+
+
 def _keys(values: np.ndarray, column: np.ndarray) -> np.ndarray:
     """A value and its column as one integer: order by value and ties by column are then one sort."""
     bits = (np.ascontiguousarray(values) + np.float32(0)).view(np.int32)  # + 0: -0.0 ties with 0.0

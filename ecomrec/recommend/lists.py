@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecomrec.models import Histories, kernels
-from ecomrec.models.topn import top
+from ecomrec.models.topn import pick, top
 from ecomrec.recommend.candidates import NOTHING, Candidates
 from ecomrec.recommend.catalogue import Catalogue
 from ecomrec.recommend.policy import Policy
@@ -86,9 +86,9 @@ def build(name: str, found: Candidates, people: People, policy: Policy, catalogu
     if context.source == "category":
         return _by_category(name, context, length, found, item, scores, catalogue)
     place, worth = top(scores, min(POOL * length, scores.shape[1]))
-    pool = np.where(place >= 0, np.take_along_axis(item, np.maximum(place, 0), axis=1), -1)
+    pool = pick(item, place)
     chosen = select(pool, worth, length, context, people, policy, catalogue, shelf)
-    items = np.where(chosen >= 0, np.take_along_axis(pool, np.maximum(chosen, 0), axis=1), -1)
+    items = pick(pool, chosen)
     column = np.take_along_axis(place, np.maximum(chosen, 0), axis=1)
     values = np.where(chosen >= 0, np.take_along_axis(found.scores, np.maximum(column, 0), axis=1), NOTHING)
     how = np.full(items.shape, RANKED, dtype=np.int8)
@@ -195,8 +195,7 @@ def _by_category(name: str, context: Context, length: int, found: Candidates, it
         real = left[rows, best] > NOTHING
         same = category == category[rows, best][:, None]
         place, _ = top(np.where(same & real[:, None], scores, NOTHING), length)
-        items = np.where(place >= 0, np.take_along_axis(item, np.maximum(place, 0), axis=1), -1).astype(np.int32)
-        values = np.where(place >= 0, np.take_along_axis(found.scores, np.maximum(place, 0), axis=1), NOTHING)
+        items, values = pick(item, place).astype(np.int32), pick(found.scores, place, NOTHING)
         scope = np.where(real, catalogue.categories[category[rows, best]], "")
         result.append(Lists(name, scope, items, values, np.full(items.shape, RANKED, dtype=np.int8), None))
         left[same] = NOTHING
@@ -263,7 +262,7 @@ def _count(moved: dict[str, np.ndarray], items: np.ndarray, raw: np.ndarray, ite
     """Which lists the soft rules touched: a boosted or pinned item is there; a buried or capped one would be there by score alone, and is not."""
     on = np.maximum(items, 0)
     place, _ = top(raw, length)
-    plain = np.where(place >= 0, np.take_along_axis(item, np.maximum(place, 0), axis=1), -1)
+    plain = pick(item, place)
     gone = (plain >= 0) & ~(plain[:, :, None] == items[:, None, :]).any(axis=2) if policy.caps or len(policy.lifts) > len(policy.boosted) else None
     for rule, mask in policy.lifts + policy.caps:
         moved[rule.name] = (mask[on] & (items >= 0)).any(axis=1) if rule.do == "boost" else (mask[np.maximum(plain, 0)] & gone).any(axis=1)

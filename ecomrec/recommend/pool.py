@@ -81,4 +81,3 @@ def _fresh(model, given: Histories, vectors: np.ndarray, day: int, catalogue: Ca
     scores = model.score_some(given, day, np.broadcast_to(lenders, (len(given), len(lenders))), vectors)
     scores[np.diff(given.offsets) == 0] = model.popularity[lenders]
     return np.asarray(scores @ catalogue.borrowed[lenders], dtype=np.float32)
-

@@ -15,7 +15,7 @@ from ecomrec import database
 from ecomrec.duck import fill, open_duck, stream
 from ecomrec.models import nearest
 from ecomrec.models.serving import load
-from ecomrec.models.topn import top
+from ecomrec.models.topn import pick, top
 from ecomrec.publication import partition
 from ecomrec.recommend import binary, write
 from ecomrec.recommend import catalogue as catalogues
@@ -87,7 +87,7 @@ def _alike(vectors: np.ndarray, rows: np.ndarray, index: nearest.Index | None) -
     pool, taken = nearest.merged([index.search(vectors[rows], index.depth * LENGTH)], len(vectors))
     cosine = np.where(taken & (pool != rows[:, None]), np.einsum("rd,rwd->rw", vectors[rows], vectors[pool]), np.float32(-np.inf))
     found, scores = top(cosine, LENGTH)
-    return np.where(found >= 0, np.take_along_axis(pool, np.maximum(found, 0), axis=1), -1), scores
+    return pick(pool, found), scores
 
 
 def together(duck: duckdb.DuckDBPyConnection, catalogue: catalogues.Catalogue) -> tuple[np.ndarray, np.ndarray]:

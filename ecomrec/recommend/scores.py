@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecomrec.models import Histories, nearest
-from ecomrec.models.topn import top
+from ecomrec.models.topn import pick, top
 
 NOTHING = np.float32(-np.inf)
 
@@ -82,4 +82,4 @@ class Scores:
             found, worth = top(self.values[:, columns], count)
             return np.where(found >= 0, columns[found], -1).astype(np.int32), worth
         found, worth = top(self.values if mask is None else np.where(mask[self.pool], self.values, NOTHING), count)
-        return np.where(found >= 0, np.take_along_axis(self.pool, np.maximum(found, 0), axis=1), -1), worth
+        return pick(self.pool, found), worth

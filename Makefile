@@ -31,6 +31,8 @@ demo: $(STAMP) ## four months of a shop, end to end, in the Airflow UI (resumes 
 # its own: pytest closes the shared one to all other users when it starts, and Postgres is another user under root.
 SYSTEM := tests/test_end_to_end.py tests/test_runtime.py
 
+# Threads of OpenMP that wait busily take the cores from the other one's: training in both was four times as slow.
+test: export OMP_WAIT_POLICY = PASSIVE
 test: lint ## ruff and every test
 	@log=$$(mktemp); echo "== $(SYSTEM) beside the rest, said at the end ($$log)"; \
 	PYTHONUNBUFFERED=1 $(BIN)/python -X faulthandler -m pytest --basetemp=$$log.d $(SYSTEM) > $$log 2>&1 & beside=$$!; trap 'kill $$beside 2> /dev/null' INT TERM; \

@@ -23,7 +23,7 @@ from ecomrec import dataset, recommender
 from ecomrec.compression import recommender as compression
 from ecomrec.dataset import TEST
 from ecomrec.heldout import before, held_out
-from ecomrec.models import Histories, Recommender, serving, standin
+from ecomrec.models import Histories, Recommender, loading, standin
 from ecomrec.recommend import explain
 from ecomrec.recommend.histories import shard
 from ecomrec.settings import Settings
@@ -41,7 +41,7 @@ def trained(work: Path, name: str, seed: int):
         folder.mkdir(parents=True, exist_ok=True)
         recommender.train(settings, data, folder, lambda line: None)
         compression.compress(settings, data, folder, lambda line: None)
-    found, model = dataset.load(data), serving.load(folder)
+    found, model = dataset.load(data), loading.load(folder)
     if model.stand_in is None:  # a model of an older version
         model = replace(model, stand_in=standin.fit(model, before(found, TEST, np.unique(found.user[found.user < found.meta["users"]])), seed))
     return found, model

@@ -24,7 +24,7 @@ from benchmarks import figure, recommender_data, write
 from ecomrec import bootstrap, dataset, evaluation, gates, recommender
 from ecomrec.compression.recommender import compress
 from ecomrec.heldout import held_out, ndcg
-from ecomrec.models import serving
+from ecomrec.models import loading
 from ecomrec.replay import completejourney
 from ecomrec.settings import Settings
 
@@ -117,7 +117,7 @@ def staleness(work: Path) -> dict[int, float]:
     data = dataset.load(work / f"data.{DAY}")
     held = held_out(data, dataset.TEST)
     models = {0: DAY, **{age: DAY - timedelta(days=age) for age in AGES}}
-    return {age: ndcg(evaluation.recommend(serving.load(work / f"{day}.{SEEDS[0]}"), data.item_ids, held["histories"], held["day"], held["exclude"]), held)
+    return {age: ndcg(evaluation.recommend(loading.load(work / f"{day}.{SEEDS[0]}"), data.item_ids, held["histories"], held["day"], held["exclude"]), held)
             for age, day in models.items()}
 
 

@@ -19,7 +19,7 @@ from benchmarks import figure, merged, recommend, recommender_data, search, writ
 from ecomrec import artifact, database, recommender
 from ecomrec.compression import recommender as recommender_desk
 from ecomrec.compression import search as index_search
-from ecomrec.models import Histories, serving
+from ecomrec.models import Histories, loading
 from ecomrec.settings import Settings
 
 COMMAND = "python -m benchmarks.large_catalogue"
@@ -99,7 +99,7 @@ def fitted(settings: Settings, folder: Path, items: int) -> dict:
     last = (recommend.DAY - recommend.date(1970, 1, 1)).days
     days = np.sort(random.integers(last - recommend.DAYS + 1, last + 1, (judges, PURCHASES)), axis=1).ravel().astype(np.int32)
     given = Histories(np.arange(judges + 1) * PURCHASES, bought, days, days * np.int64(86400), np.ones(len(days), dtype=np.float32))
-    facts = index_search.fit(serving.load(folder, 1), given, last, settings.seed, recommender.recipe()["compress"]["recall"], folder, print)
+    facts = index_search.fit(loading.load(folder, 1), given, last, settings.seed, recommender.recipe()["compress"]["recall"], folder, print)
     (folder / "config.json").write_text(json.dumps({**config, "probes": facts["probes"], "depth": facts["depth"]}))
     artifact.write_manifest(folder, kind="sequential")
     return facts

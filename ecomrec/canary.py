@@ -30,10 +30,10 @@ def answers(settings: Settings, family: str, data: Path, folder: Path) -> list[l
         from ecomrec import dataset
         from ecomrec.evaluation import recommend
         from ecomrec.heldout import held_out
-        from ecomrec.models import serving
+        from ecomrec.models import loading
 
         loaded = dataset.load(data)
-        held, model = held_out(loaded, dataset.TEST), serving.load(folder, settings.threads)
+        held, model = held_out(loaded, dataset.TEST), loading.load(folder, settings.threads)
         first = int(random.integers(0, max(1, len(held["histories"]) - CANARIES)))
         given = held["histories"].users(first, min(first + CANARIES, len(held["histories"])))
         names = np.append(loaded.item_ids, "")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from ecomrec import dataset, metrics
 from ecomrec.heldout import LISTS, K, held_out
-from ecomrec.models import Histories, serving
+from ecomrec.models import Histories, loading
 from ecomrec.queries import misspell
 from ecomrec.settings import Settings
 
@@ -46,12 +46,12 @@ def extend(settings: Settings, family: str, data: Path, folder: Path, champion: 
 def _recommender(settings: Settings, place: Path, folder: Path, champion: Path | None, table: pa.Table) -> dict[str, np.ndarray]:
     data = dataset.load(place)
     held = held_out(data, dataset.TEST)
-    candidate = serving.load(folder, settings.threads)
+    candidate = loading.load(folder, settings.threads)
     with np.load(folder / LISTS, allow_pickle=False) as kept:
         lists = {name: kept[name] for name in kept.files if name in table.column_names}
     columns: dict[str, np.ndarray] = {}
     if champion is not None:
-        lists["champion"] = recommend(serving.load(champion, settings.threads), data.item_ids, held["histories"], held["day"], held["exclude"])
+        lists["champion"] = recommend(loading.load(champion, settings.threads), data.item_ids, held["histories"], held["day"], held["exclude"])
         columns["champion"] = _quality(lists["champion"], held["offsets"], held["items"])
     known = np.diff(held["histories"].offsets)
     sold = np.bincount(data.item[(data.part < dataset.TEST) & (data.item < len(data.item_ids))], minlength=len(data.item_ids))

@@ -14,7 +14,7 @@ import numpy as np
 
 from ecomrec import artifact, database, dataset, metrics
 from ecomrec.heldout import K, decoys, held_out
-from ecomrec.models import serving
+from ecomrec.models import loading
 from ecomrec.settings import Settings
 
 FILE = "facts.json"
@@ -67,7 +67,7 @@ def _parts(folder: Path) -> dict[str, float]:
 
 
 def _foresight(settings: Settings, place: Path, folder: Path) -> dict[str, float]:
-    data, model = dataset.load(place), serving.load(folder, settings.threads)
+    data, model = dataset.load(place), loading.load(folder, settings.threads)
     planted = decoys(data)
     if planted is None or len(model.item_ids) != len(data.item_ids):
         return {}
@@ -107,7 +107,7 @@ def _cost(count: int, answer: Callable[[np.ndarray], list]) -> dict[str, float]:
 
 
 def _recommender(settings: Settings, place: Path, folder: Path) -> tuple[int, Callable[[np.ndarray], list]]:
-    held, model = held_out(dataset.load(place), dataset.TEST), serving.load(folder, settings.threads)
+    held, model = held_out(dataset.load(place), dataset.TEST), loading.load(folder, settings.threads)
     given = held["histories"]
     return len(given), lambda rows: [sorted(ranked.tolist()) for ranked in
                                      model.recommend(given.users(int(rows[0]), int(rows[-1]) + 1), held["day"], K, held["exclude"])[0]]

@@ -25,7 +25,7 @@ from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import memory_for
 from ecomrec.heldout import LISTS, K, before, held_out, ndcg, popular, quality, some
-from ecomrec.models import Recency, decayed_counts, frequency, itemitem, serving
+from ecomrec.models import Recency, decayed_counts, frequency, itemitem, loading, serving
 from ecomrec.models.sequential import Baskets, Sequential, baskets
 from ecomrec.models.topn import top
 from ecomrec.settings import Settings
@@ -138,7 +138,7 @@ def measure(settings: Settings, data: Dataset, folder: Path, chosen: dict, most:
     judged = {"candidate", *gates.rules_of("recommender")["must_beat"]}
     drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(held["users"]))[:SHOWN])
     for name, place in models.items():
-        model, rows = serving.load(place, settings.threads), np.arange(len(held["users"]))
+        model, rows = loading.load(place, settings.threads), np.arange(len(held["users"]))
         if name not in judged and len(drawn) < len(rows):  # shown beside the others, and decides nothing
             rows = drawn
         given, offsets, items = some(held, rows)
@@ -172,7 +172,7 @@ def rank_new(settings: Settings, data: Dataset, folder: Path, new: np.ndarray) -
     Beside the model in `folder`: what sold most among them (in the test part itself, which flatters it, as before it none was
     sold) and the nearest by frozen text to the user's history, the recent counting more.
     """
-    model, held = serving.load(folder, settings.threads), held_out(data, TEST)
+    model, held = loading.load(folder, settings.threads), held_out(data, TEST)
     rows = np.flatnonzero(np.isin(held["items"], new))
     owners = np.repeat(np.arange(len(held["users"])), np.diff(held["offsets"]))[rows]
     users, offsets, items = metrics.wanted(owners, np.searchsorted(new, held["items"][rows]))

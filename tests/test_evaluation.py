@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ecomrec import artifact, dataset, evaluation, gates, heldout
-from ecomrec.models import Recency, decayed_counts, ease, itemitem, popularity, serving
+from ecomrec.models import Recency, decayed_counts, ease, itemitem, loading, popularity
 from tests.test_recommender import ITEMS, USERS, data, run, settings, small  # noqa: F401 - fixtures of the same small shop
 
 
@@ -23,7 +23,7 @@ def judge(settings, data, run, tmp_path):  # noqa: F811
         if not (candidate / "baselines").exists():
             shutil.copytree(run["folder"] / "baselines", candidate / "baselines")
         for name, place in (("candidate", candidate), ("popularity_7d", candidate / "baselines/popularity_7d"), ("ease_recency", candidate / "baselines/ease_recency")):
-            lists[name] = evaluation.recommend(serving.load(place, 1), loaded.item_ids, held["histories"], held["day"], False)
+            lists[name] = evaluation.recommend(loading.load(place, 1), loaded.item_ids, held["histories"], held["day"], False)
             columns[name] = evaluation._quality(lists[name], held["offsets"], held["items"])
         np.savez(candidate / heldout.LISTS, **lists)
         pq.write_table(pa.table(columns), candidate / "evaluation.parquet")
@@ -87,7 +87,7 @@ def test_segments_of_people_shelves_and_old_lists_are_looked_at_one_by_one(judge
 def test_a_champion_with_another_universe_is_measured_in_the_candidates_numbering(past, tmp_path):
     loaded, given = past
     odd = np.arange(1, ITEMS, 2)
-    model = serving.load(ease_of(loaded, given, tmp_path / "champion", odd), 1)
+    model = loading.load(ease_of(loaded, given, tmp_path / "champion", odd), 1)
     ranked = evaluation.recommend(model, loaded.item_ids, given, loaded.test_from - 1, False)
     assert set(np.unique(ranked)) <= set(odd.tolist()) and len(ranked) == USERS
     user = 0
@@ -105,7 +105,7 @@ def bad(name, loaded, given, folder):
         return sealed(folder, "popularity", lambda place: popularity.save(place, popularity.Popularity(loaded.item_ids, np.where(np.arange(ITEMS) < 10, 100.0, 0.0).astype(np.float32))))
     if name == "half of the data":  # the load of half of the shop's users was forgotten
         return ease_of(loaded, given.users(0, USERS // 2), folder, np.unique(given.users(0, USERS // 2).items)[: ITEMS // 2])
-    good = serving.load(ease_of(loaded, given, folder.with_name("good")), 1)
+    good = loading.load(ease_of(loaded, given, folder.with_name("good")), 1)
     if name == "quantised to rubbish":  # one bit a weight
         return item_item(folder, good.item_ids, np.sign(good.weights - np.median(good.weights)), good.popularity)
     return item_item(folder, good.item_ids, good.weights, -good.popularity)  # broken for new users

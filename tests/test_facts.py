@@ -12,7 +12,7 @@ import pytest
 from ecomrec import artifact, canary, card, champions, dataset, facts, gates, heldout
 from ecomrec.database import connect
 from ecomrec.errors import AuditFailed, EcomrecError
-from ecomrec.models import popularity, serving
+from ecomrec.models import loading, popularity
 from ecomrec.recommend import why
 from tests.test_evaluation import ease_of, judge, past, sealed  # noqa: F401 - fixtures of the same small shop
 from tests.test_recommender import ITEMS, LAST, USERS, data, run, settings, small  # noqa: F401
@@ -51,7 +51,7 @@ class Odd:
 
 @pytest.mark.parametrize(("how", "gate"), [({"slow": 0.6}, "latency"), ({"random": True}, "same answer")])
 def test_a_slow_or_moody_candidate_is_refused(shop, data, candidate, judge, monkeypatch, how, gate):  # noqa: F811
-    load = serving.load
+    load = loading.load
     with monkeypatch.context() as patch:
         patch.setattr(facts, "SINGLES", 3)
         patch.setattr(facts.serving, "load", lambda *given: Odd(load(*given), **how))

@@ -17,7 +17,7 @@ from ecomrec import artifact, metrics, publication
 from ecomrec.compression import graph
 from ecomrec.contract import EVENT_TYPES
 from ecomrec.database import connect
-from ecomrec.models import Recency, itemitem, serving
+from ecomrec.models import Recency, itemitem, loading
 from ecomrec.privacy import erasure
 from tests.models.test_contract import DAYS, checkerboard, save_sequential
 from tests.shopdata import rows
@@ -125,7 +125,7 @@ def test_need_09_it_serves_on_a_cpu_through_onnx(tmp_path):
     kind = save_sequential(tmp_path, checkerboard())
     artifact.write_manifest(tmp_path, kind=kind)
     assert graph.session(tmp_path / "encoder.onnx", 1).get_providers() == ["CPUExecutionProvider"] or "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    found, scores = serving.load(tmp_path, 1).recommend(checkerboard(), DAYS, 3)
+    found, scores = loading.load(tmp_path, 1).recommend(checkerboard(), DAYS, 3)
     assert (found >= 0).all() and np.isfinite(scores).all()
 
 

@@ -211,7 +211,7 @@ category = "AISLE 3/SHELF 7"
 
 def test_what_is_searched_for_is_what_scoring_everything_finds(small, tmp_path, monkeypatch):
     """All kinds of rules and contexts at once, new products, a stranger and two countries: as a large catalogue is served, and as a small one."""
-    from ecomrec.models import serving
+    from ecomrec.models import loading, serving
     from ecomrec.recommend import catalogue as module
 
     monkeypatch.setattr(serving, "WHOLE", 2)  # even of forty most are searched
@@ -227,7 +227,7 @@ def test_what_is_searched_for_is_what_scoring_everything_finds(small, tmp_path, 
     for key, probes in (("whole", 0), ("searched", config["probes"])):
         (folder / "config.json").write_text(json.dumps({**config, "probes": probes}))
         artifact.write_manifest(folder, kind="sequential")
-        assert (serving.load(folder).index is None) == (key == "whole")
+        assert (loading.load(folder).index is None) == (key == "whole")
         run(small.model_copy(update={"exact_items": 1 if probes else 1000}), str(folder), EVERYTHING, key)
         found.append((rows(small.shop_dsn, "SELECT s.item_id, s.item_ids FROM recs.similar_items s JOIN analytics.publication USING (publication_id) ORDER BY 1"),
                       rows(small.shop_dsn, "SELECT user_id, context, scope, rank, item_id, reason, because_item_id FROM analytics.user_lists ORDER BY 1, 2, 3, 4"),

@@ -16,7 +16,7 @@ from ecomrec import artifact, dataset, gates, heldout, metrics, recommender
 from ecomrec.compression import search
 from ecomrec.compression.recommender import Desk, compress
 from ecomrec.errors import AuditFailed, EcomrecError
-from ecomrec.models import nearest, sequential, serving
+from ecomrec.models import loading, nearest, sequential, serving
 from ecomrec.settings import Settings
 
 LAST = date(2017, 3, 31)
@@ -100,7 +100,7 @@ def test_what_is_learned_beats_popularity_and_misses_count(run):
 def test_baselines_can_serve_and_the_gates_can_judge(run):
     for name, kind in (("popularity_7d", "popularity"), ("frequency", "frequency"), ("item_knn", "itemitem"), ("als", "als"), ("ease_recency", "itemitem")):
         assert artifact.read_manifest(run["folder"] / "baselines" / name)["kind"] == kind
-        model = serving.load(run["folder"] / "baselines" / name)
+        model = loading.load(run["folder"] / "baselines" / name)
         assert len(model.item_ids) == ITEMS and model.item_vectors.shape == (ITEMS, 8)
     assert gates.decide("recommender", run["folder"], 42)["winner"] in ("candidate", "popularity_7d", "ease_recency")
 
@@ -203,13 +203,13 @@ def test_a_large_catalogue_gets_an_index_that_is_sealed_with_the_model(settings,
     found = done["search"]
     assert found["recall"] >= 0.95 and 0 < found["probes"] <= found["cells"] and any("items are searched" in line for line in said)
     assert nearest.FILE in artifact.read_manifest(folder)["files"] and done["variants"][1]["peak_mb"] > 50
-    held, model = heldout.held_out(dataset.load(data), dataset.TEST), serving.load(folder)
+    held, model = heldout.held_out(dataset.load(data), dataset.TEST), loading.load(folder)
     assert (model.index.probes, model.index.depth) == (found["probes"], found["depth"])
     given, size = held["histories"], 10
     expected, _ = model.recommend(given, held["day"], size)
     some = np.diff(given.offsets) > 0
     assert nearest.found_of(expected[some], search.best(model, given, held["day"], model.vectors(given), size)[some]) > 0.95
-    assert "search" not in run["compress"] and serving.load(run["folder"]).index is None, "a small one is scored whole"
+    assert "search" not in run["compress"] and loading.load(run["folder"]).index is None, "a small one is scored whole"
 
 
 LEARN = {"epochs": 60, "learning_rate": 5e-3}
@@ -228,7 +228,7 @@ def test_users_and_items_of_fewer_dimensions_serve_in_one_sealed_folder(settings
     assert not (folder / ".variants").exists() and artifact.read_manifest(folder)["onnx"]["gives"]["states"][1][-1] == 8
     with np.load(folder / "tables.npz") as listed:
         assert listed["table"].dtype == np.int8 and listed["table"].shape == (ITEMS, 8)
-    held, model = heldout.held_out(dataset.load(data), dataset.TEST), serving.load(folder)
+    held, model = heldout.held_out(dataset.load(data), dataset.TEST), loading.load(folder)
     given = held["histories"]
     assert model.table.dtype == np.float32 and model.item_vectors.shape == (ITEMS, 8), "the texts place new products, in a space of their own"
     vectors = model.vectors(given)
@@ -289,7 +289,7 @@ def test_metrics_agree_with_the_model(settings, data, run):
     """The published figure, computed again from the artefact by another path."""
     loaded = dataset.load(data)
     held = heldout.held_out(loaded, dataset.TEST)
-    ranked, _ = serving.load(run["folder"]).recommend(held["histories"], held["day"], 10)
+    ranked, _ = loading.load(run["folder"]).recommend(held["histories"], held["day"], 10)
     total = 0.0
     for row, wanted in zip(ranked, np.split(held["items"], held["offsets"][1:-1]), strict=True):
         gain = sum(1 / np.log2(place + 2) for place, item in enumerate(row) if item in wanted)

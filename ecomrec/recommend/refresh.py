@@ -11,7 +11,7 @@ import numpy as np
 
 from ecomrec import database, profiles
 from ecomrec.errors import AuditFailed, InputError
-from ecomrec.models.serving import load
+from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import build as promotions
 from ecomrec.publication import audit, go_live, open_publication, partition, prune, window

@@ -14,7 +14,7 @@ from scipy import sparse
 from ecomrec import database
 from ecomrec.duck import fill, open_duck, stream
 from ecomrec.models import nearest
-from ecomrec.models.serving import load
+from ecomrec.models.loading import load
 from ecomrec.models.topn import pick, top
 from ecomrec.publication import partition
 from ecomrec.recommend import binary, write

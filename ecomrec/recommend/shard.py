@@ -8,7 +8,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ecomrec import database
-from ecomrec.models.serving import load
+from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import offers
 from ecomrec.publication import partition, window

@@ -7,7 +7,7 @@ import numpy as np
 
 from ecomrec import champions, database
 from ecomrec.errors import EcomrecError
-from ecomrec.models import Histories, serving
+from ecomrec.models import Histories, loading, serving
 from ecomrec.recommend import scores as scoring
 from ecomrec.recommend.histories import EPOCH, read
 from ecomrec.registry import fetch
@@ -27,7 +27,7 @@ def why(settings: Settings, user: str, item: str, day: str) -> dict:
     served = champions.champion(settings, "recommender")
     if served is None:
         raise EcomrecError("no recommender is in service", "run the DAG train_models")
-    model = serving.load(fetch(settings, served["uri"]), settings.threads)
+    model = loading.load(fetch(settings, served["uri"]), settings.threads)
     found = np.flatnonzero(model.item_ids == item)
     if not len(found):
         raise EcomrecError(f"{item!r} is none of the {len(model.item_ids):,} items that version {served['version']} learned",

@@ -23,6 +23,7 @@ from ecomrec.models import (
     frequency,
     histories,
     itemitem,
+    loading,
     popularity,
     serving,
     standin,
@@ -125,7 +126,7 @@ def folder(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder):
-    return serving.load(folder, threads=1)
+    return loading.load(folder, threads=1)
 
 
 def none() -> Histories:
@@ -217,10 +218,10 @@ def test_an_altered_model_is_refused(folder, tmp_path):
     victim = sorted(copy.glob("*.npz"))[0]
     victim.write_bytes(victim.read_bytes()[:-1])
     with pytest.raises(AuditFailed, match="altered"):
-        serving.load(copy)
+        loading.load(copy)
 
 
 def test_another_kind_of_model_is_refused(tmp_path):
     artifact.write_manifest(tmp_path, kind="classifier")
     with pytest.raises(AuditFailed, match="does not recommend"):
-        serving.load(tmp_path)
+        loading.load(tmp_path)

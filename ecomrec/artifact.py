@@ -14,10 +14,12 @@ from typing import Any
 from ecomrec.errors import AuditFailed
 
 MANIFEST = "manifest.json"
+# What the stages of a run leave beside a model and nothing serves: never sealed, so that each stage may run again after later ones.
+BESIDE = {"training", "baselines", "evaluation.json", "evaluation.parquet", "lists.npz", "facts.json", "gates.json"}
 
 
 def write_manifest(folder: Path, kind: str, **facts: Any) -> dict[str, Any]:
-    """Seals `folder`: records `kind`, JSON-serialisable `facts` and a checksum of each file below it (manifests excepted)."""
+    """Seals `folder`: records `kind`, JSON-serialisable `facts` and a checksum of each file below it (manifests, dot files and BESIDE excepted)."""
     manifest = {"kind": kind, **facts, "files": {name: _sha256(folder / name) for name in _names(folder)}}
     temporary = folder / f".{MANIFEST}.tmp"
     temporary.write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
@@ -30,13 +32,22 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     if not path.is_file():
         raise AuditFailed(f"{folder} is not a model: {MANIFEST} is missing", "train again, or name another version")
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    for name, expected in manifest["files"].items():
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        files = manifest["files"].items()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AuditFailed(f"{path} is no whole manifest: {error}", "restore the artefact from the registry, or promote another version") from error
+    for name, expected in files:
         file = folder / name
         if not file.is_file() or _sha256(file) != expected:
             raise AuditFailed(f"{file} is {'altered' if file.is_file() else 'missing'}: its checksum is not the manifest's",
                               "restore the artefact from the registry, or promote another version")
     return manifest
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """The manifest of a folder whose files were checked before, or need not be."""
+    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
 
 def seal_again(store: Any, keys: list[str], changed: list[str]) -> None:
@@ -81,7 +92,7 @@ def forget(folder: Path, names: Sequence[str]) -> None:
 
 def _names(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
-                  and path != folder / MANIFEST)
+                  and path != folder / MANIFEST and path.relative_to(folder).parts[0] not in BESIDE)
 
 
 def _sha256(path: Path) -> str:

@@ -86,11 +86,12 @@ def delete_old(settings: Settings) -> dict[str, int]:
 
 
 def drop_work(settings: Settings) -> int:
-    """Removes what training runs left in `work/` and nobody has written to for `retention_work` days; on S3 a lifecycle rule does that."""
-    if not settings.store.startswith("file://") or not settings.retention_work:
+    """Removes what training runs left in `work/` and nobody has written to for `retention_work` days, in the store and on this machine; in S3 a lifecycle rule does that."""
+    if not settings.retention_work:
         return 0
+    places = [settings.home, *([Path(settings.store.removeprefix("file://"))] if settings.store.startswith("file://") else [])]
     oldest, removed = time.time() - settings.retention_work * 86400, 0
-    for run in (Path(settings.store.removeprefix("file://")) / "work").glob("*"):
+    for run in (run for place in places for run in (place / "work").glob("*")):
         if max((path.stat().st_mtime for path in [run, *run.rglob("*")]), default=0) < oldest:
             shutil.rmtree(run, ignore_errors=True)
             removed += 1

@@ -1,7 +1,8 @@
 """Where the tasks of one training run hand their files to each other: `work/<run>/<family>/<stage>` in the object store.
 
 A folder store is worked in directly. On S3 a stage's inputs are fetched and its output is stored when it is complete,
-so tasks may run on different workers.
+so tasks may run on different workers; a training that was killed goes on from its checkpoint where the second try has the same worker,
+and from the start elsewhere.
 """
 
 import shutil
@@ -9,36 +10,56 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
+from ecomrec.errors import InputError
 from ecomrec.settings import Settings
 from ecomrec.store import open_store
 
 CHECKPOINT = ".checkpoint.pt"  # in a stage's folder: a dot file, so a manifest never seals it
+MODEL = "model"                # the stage that a training makes
+STORED = ".stored"             # on S3, beside a stage's folder: which of the folders in it is whole
+
 
 @contextmanager
 def stage(settings: Settings, run: str, family: str, *, needs: tuple[str, ...] = (), makes: str | None = None) -> Iterator[dict[str, Path]]:
     """Local folders of the stages in `needs` (read) and `makes` (written; kept only if the block ends well).
 
-    A stage in both is continued: it is there with what earlier tasks put in, and stored again at the end.
+    A stage in both is continued: it is there with what earlier tasks put in, and stored again at the end. Raises InputError when a
+    stage in `needs` has stored nothing.
     """
     base = f"work/{run}/{family}"
+    begins = makes and makes not in needs
     names = dict.fromkeys((*needs, *((makes,) if makes else ())))
     if settings.store.startswith("file://"):
         folders = {name: Path(settings.store.removeprefix("file://")) / base / name for name in names}
-        if makes and makes not in needs:
+        if begins:
             _clear(folders[makes])
         yield folders
         return
     store = open_store(settings)
     with tempfile.TemporaryDirectory(prefix="ecomrec-") as temporary:
         folders = {name: Path(temporary) / name for name in names}
-        for name, folder in folders.items():
-            folder.mkdir()
-            if name in needs:
-                store.fetch_folder(f"{base}/{name}", folder)
+        if makes == MODEL and begins:
+            folders[makes] = settings.home / base / makes  # a second try on this worker finds the checkpoint
+            _clear(folders[makes])
+        for name in needs:
+            stored = store.read_text(f"{base}/{name}{STORED}")
+            if stored is None:
+                raise InputError(f"the stage {name} of {run}, {family}, has stored nothing in {settings.store}/{base}", "clear its task in Airflow, so that it runs again")
+            folders[name].mkdir()
+            store.fetch_folder(f"{base}/{name}/{stored}", folders[name])
+        if makes:
+            folders[makes].mkdir(exist_ok=True)
         yield folders
         if makes:
-            store.put_folder(folders[makes], f"{base}/{makes}")
+            # Each time a folder of its own, and one small file that says which is whole: nobody ever reads files of two tries.
+            attempt, said = uuid4().hex, Path(temporary) / STORED
+            said.write_text(attempt, encoding="utf-8")
+            store.put_folder(folders[makes], f"{base}/{makes}/{attempt}")
+            store.put(said, f"{base}/{makes}{STORED}")
+            if folders[makes].is_relative_to(settings.home):
+                shutil.rmtree(folders[makes])
 
 
 def _clear(folder: Path) -> None:

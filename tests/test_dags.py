@@ -80,9 +80,9 @@ def test_assets_chain_the_day(parsed):
                        "rollback": {"champion"}, "erase_user": set(), "housekeeping": set()}
 
 
-def test_heavy_work_goes_to_the_gpu_queue(parsed):
+def test_heavy_work_goes_to_queues_of_its_own(parsed):
     queues = {f"{dag}.{task}": facts["queue"] for dag, found in parsed["dags"].items() for task, facts in found["tasks"].items()}
-    assert queues["train_models.recommender.train"] == queues["publish_recommendations.score"] == "gpu"
+    assert queues["train_models.recommender.train"] == "gpu" and queues["publish_recommendations.score"] == queues["refresh_catalog.refresh"] == "scoring"
     assert queues["ingest_events.load"] == "default"
 
 

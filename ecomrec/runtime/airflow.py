@@ -88,7 +88,8 @@ def migrate(settings: Settings, env: dict[str, str]) -> None:
     url = sqlalchemy_url(settings.mlflow_dsn)
     mlflow = "import sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore; SqlAlchemyStore(sys.argv[1], sys.argv[2])"
     steps = {
-        "apache-airflow": ["/bin/sh", "-c", '"$0" db migrate && "$0" pools set gpu 1 "One model trains or scores at a time"', program("airflow")],
+        "apache-airflow": ["/bin/sh", "-c", '"$0" db migrate && "$0" pools set gpu 1 "One model trains at a time" && "$0" pools set scoring "$1" "Users scored side by side"',
+                           program("airflow"), str(settings.scoring_tasks)],
         "mlflow": [sys.executable, "-c", mlflow, url, f"{settings.store}/models"],
     }
     running = {}
@@ -127,8 +128,9 @@ def program(name: str) -> str:
 def _version(settings: Settings, name: str) -> str:
     from importlib.metadata import version
 
-    dsn = settings.airflow_dsn if name == "apache-airflow" else settings.mlflow_dsn
-    return f"{version(name)} {dsn.rsplit('@', 1)[-1]}"
+    if name == "apache-airflow":
+        return f"{version(name)} {settings.airflow_dsn.rsplit('@', 1)[-1]} pool of {settings.scoring_tasks}"
+    return f"{version(name)} {settings.mlflow_dsn.rsplit('@', 1)[-1]}"
 
 
 def _marker(settings: Settings, name: str) -> Path:

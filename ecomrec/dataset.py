@@ -98,6 +98,8 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
     it valid; the universe is every item of the catalogue that has an event.
     """
     rules = recipe()["dataset"]
+    if min(rules["weights"].values(), default=0) <= 0 or rules["weights"].get("purchase", 0) < 1:
+        raise InputError(f"[dataset.weights] in recommender.toml is {rules['weights']}: a purchase counts 1 or more, and what counts nothing has no place there", "write weights above 0, and purchase = 1.0")
     end = _number(day)
     test_from = end - settings.test_days + 1
     valid_from = test_from - settings.valid_days
@@ -153,7 +155,7 @@ def load(folder: Path) -> Dataset:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     rows, items = pq.read_table(folder / "interactions.parquet"), pq.read_table(folder / "items.parquet")
     columns = {name: rows[name].to_numpy() for name in ("user", "item", "day", "time", "weight")}
-    texts = [_text(*row) for row in zip(*(items[name].to_pylist() for name in ("title", "category", "brand")), strict=True)]
+    texts = [describe(*row) for row in zip(*(items[name].to_pylist() for name in ("title", "category", "brand")), strict=True)]
     prices = items["price"].to_numpy() if "price" in items.column_names else np.full(len(items), np.nan)
     category = items["category"].to_pylist()
     groups = {"shelf": _codes([name.split("/")[0] for name in category]), "category": _codes(category), "brand": _codes(items["brand"].to_pylist()),
@@ -215,8 +217,8 @@ def _rows(items: pa.Table, wanted: np.ndarray) -> np.ndarray:
     return order[np.searchsorted(known, wanted, sorter=order)]
 
 
-def _text(title: str, category: str, brand: str) -> str:
-    """Title, then the category's words that the title lacks, then the brand: short, because encoding costs by the token."""
+def describe(title: str, category: str, brand: str) -> str:
+    """A product's text for the encoder, which learned and new ones share: title, then the category's words that the title lacks, then the brand: short, because encoding costs by the token."""
     said = set(title.lower().split())
     extra = " ".join(word for word in category.replace("/", " ").split() if word.lower() not in said)
     return ". ".join(part for part in (title, extra, brand) if part).lower()

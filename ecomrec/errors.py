@@ -46,6 +46,6 @@ def memory_for(doing: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
+        if not isinstance(error, MemoryError) and not any(said in str(error).lower() for said in ("alloc", "out of memory")):
             raise
         raise EcomrecError(f"memory ran out {doing} ({(str(error).splitlines() or ['no reason given'])[0]})", remedy) from error

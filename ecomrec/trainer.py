@@ -56,7 +56,8 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16" if torch.cuda.is_available() else "no")
     rank, world = accelerator.process_index, accelerator.num_processes
     optimizer = torch.optim.AdamW(model.groups(recipe))
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    with memory_for("while the model was laid on its device", "lower `dim` in the recipe, or [dataset] max_items"):
+        wrapped, optimizer = accelerator.prepare(model, optimizer)
     rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings its own
     state = _State()
     print_of = sha256(json.dumps([recipe, seed, world, len(task.given.items), int(task.given.items.sum()), task.half_life, _hash(model.text)], sort_keys=True).encode()).hexdigest()
@@ -67,7 +68,10 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
             optimizer.load_state_dict(saved["optimizer"])
             state = _State(**saved["state"])
             echo(f"going on after epoch {state.epoch}, best so far {state.best:.4f}")
-    board = SummaryWriter(str(folder / "tensorboard"), purge_step=state.epoch + 1) if accelerator.is_main_process else None
+    board = SummaryWriter(str(folder / "tensorboard"), purge_step=1) if accelerator.is_main_process else None
+    for done, (loss, value) in enumerate(zip(state.losses, state.curve, strict=True), 1):  # what a killed try wrote is gone with its folder
+        _draw(board, done, loss, value)
+    began, first = time.monotonic(), state.epoch
     while state.epoch < recipe["epochs"] and state.epoch - state.at <= recipe["patience"]:
         epoch = state.epoch
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -76,21 +80,22 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
         started = time.monotonic()
         with memory_for(f"in epoch {epoch + 1}", f"lower `positions` ({recipe['positions']}) or `negatives` ({recipe['negatives']}) in the recipe"):
             loss, positions = _epoch(accelerator, wrapped, task, recipe, optimizer, np.random.default_rng((seed, epoch)), epoch, echo)
-        state.seconds += time.monotonic() - started
+        seconds = time.monotonic() - started
+        state.seconds += seconds
         state.positions += positions
-        value = validate(model)
+        with memory_for(f"while epoch {epoch + 1} was judged", "lower `max_valid_users` in the recipe"):
+            value = validate(model)
         state.curve.append(round(value, 5))
         state.losses.append(round(loss, 5))
         state.epoch += 1
         if value > state.best:
             state.best, state.at = value, state.epoch
             state.kept = {name: part.detach().cpu().clone() for name, part in model.state_dict().items() if name not in ("text", "seen")}
-        left = state.seconds / state.epoch * (recipe["epochs"] - state.epoch)
-        echo(f"epoch {state.epoch} of {recipe['epochs']}: loss {loss:.4f}, validation {value:.4f}, {positions / max(time.monotonic() - started, 1e-9):,.0f} "
+        left = (time.monotonic() - began) / (state.epoch - first) * (recipe["epochs"] - state.epoch)
+        echo(f"epoch {state.epoch} of {recipe['epochs']}: loss {loss:.4f}, validation {value:.4f}, {positions / max(seconds, 1e-9):,.0f} "
              f"positions/s, at most {left:.0f} s to go")
+        _draw(board, state.epoch, loss, value)
         if board is not None:
-            board.add_scalar("loss/train", loss, state.epoch)
-            board.add_scalar("NDCG@10/valid", value, state.epoch)
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             temporary = checkpoint.with_suffix(".tmp")
             torch.save({"of": print_of, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": vars(state)}, temporary)
@@ -100,6 +105,13 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
     model.load_state_dict(state.kept, strict=False)
     return {"epochs": state.at, "valid_transformer": round(state.best, 5), "curve": state.curve, "losses": state.losses,
             "positions": state.positions, "fit_s": round(state.seconds, 1)}
+
+
+def _draw(board, epoch: int, loss: float, value: float) -> None:
+    """A point of each of the curves, where this process draws them."""
+    if board is not None:
+        board.add_scalar("loss/train", loss, epoch)
+        board.add_scalar("NDCG@10/valid", value, epoch)
 
 
 def leads() -> bool:

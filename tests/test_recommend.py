@@ -11,7 +11,7 @@ from ecomrec.database import connect
 from ecomrec.errors import SettingsError
 from ecomrec.models import popularity
 from ecomrec.models.topn import top
-from ecomrec.recommend import rules
+from ecomrec.recommend import histories, rules
 from ecomrec.recommend.related import build as build_related
 from ecomrec.recommend.shard import prepare, score_shard
 from tests.shopdata import fill, purchase, rows
@@ -127,6 +127,37 @@ def test_every_user_gets_the_best_that_can_be_had(small, model):
     run(small, model, PLAIN)
     found = lists(small)
     assert found == {f"u{u}": best(6) for u in range(8)}
+
+
+def test_what_sells_now_takes_the_place_of_what_sold_when_the_model_was_trained(small, tmp_path):
+    place = tmp_path / "model"
+    save_model(place)
+    artifact.write_manifest(place, kind="popularity", popularity_days=7)
+    run(small, str(place), PLAIN)
+    sold = {item(n): 0 for n in range(ITEMS)}
+    for day, _, _, _, _, _, name, *_ in EVENTS:
+        sold[name] += "2017-03-14" <= day <= DAY
+    wanted = sorted(set(sold) - {"i03", "i05"}, key=lambda name: (-sold[name], name))[:6]
+    found = lists(small)
+    assert wanted != best(6) and found["u0"] == wanted and len(found) == 8
+    assert all(sold[name] == 1 for names in found.values() for name in names), "who bought some of them gets those after the others that sold as well"
+
+
+def test_events_that_count_less_than_a_purchase_are_read_by_the_model_alone(small, monkeypatch):
+    """As in training; what was clicked is not bought: no rule and no reason may take it for that, and who only clicked has no lists."""
+    clicks = [purchase("u1", "i30", "2017-03-12", kind="click"), purchase("looker", "i31", "2017-03-12", kind="click")]
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO core.events (event_day, event_id, event_time, user_id, session_id, event_type, item_id, price, quantity) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", clicks)
+    monkeypatch.setattr(histories, "recipe", lambda: {"dataset": {"weights": {"purchase": 1.0, "click": 0.25}}})
+    given = {"first_day": "2017-03-01", "day": DAY, "first_user": "", "next_user": None, "users": ["looker", "u1"]}
+    ids = np.array([item(n) for n in range(ITEMS)])
+    with connect(small.shop_dsn) as connection:
+        by_name = histories.read(connection, given, ids, name="recommend/histories_of", users=np.array(["looker", "u1"]))
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE TEMPORARY TABLE kept (user_id text)")
+        assert histories.read(connection, given, ids).users.tolist() == [f"u{u}" for u in range(8)]
+    assert by_name.read.items.tolist() == [31, 1, 5, 30] and by_name.read.weights.tolist() == [0.25, 1, 1, 0.25] and by_name.read.offsets.tolist() == [0, 1, 4]
+    assert by_name.histories.items.tolist() == by_name.owned.items.tolist() == [1, 5] and by_name.known(31).items.tolist() == [1, 5, 30]
 
 
 def test_several_shards_give_the_same_lists(small, model):

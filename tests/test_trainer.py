@@ -12,7 +12,7 @@ import torch
 
 from ecomrec import trainer
 from ecomrec.errors import EcomrecError
-from ecomrec.models.sequential import Baskets, Sequential, baskets
+from ecomrec.models.sequential import Baskets, Sequential, baskets, draw
 
 USERS, ITEMS = 80, 12
 RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.2, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.01, "adversarial": 0.0,
@@ -55,12 +55,24 @@ def test_it_learns_what_comes_next(tmp_path):
     assert (states[0, -1] @ table.T + model.bias).argmax() == 5
 
 
-def test_the_curves_are_written_for_tensorboard(tmp_path):
-    fit(tmp_path)
+def steps(folder):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    found = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    assert [point.step for point in found.Scalars("NDCG@10/valid")] == [1, 2, 3, 4]
+    return [point.step for point in EventAccumulator(str(folder / "tensorboard")).Reload().Scalars("NDCG@10/valid")]
+
+
+def test_the_curves_are_written_for_tensorboard(tmp_path):
+    fit(tmp_path)
+    assert steps(tmp_path) == [1, 2, 3, 4]
+
+
+def test_targets_are_drawn_by_their_weight():
+    """One user's second day holds two items, of weight 1 and 1/4; buying the first three times that day is still one purchase."""
+    given = baskets(np.array([0, 5]), np.array([0, 1, 1, 1, 2], dtype=np.int32), np.array([0, 1, 1, 1, 1], dtype=np.int32), np.array([1, 1, 1, 1, 0.25], dtype=np.float32))
+    recipe = RECIPE | {"targets": 4000}
+    wanted = draw(given, np.array([2, 2]), np.array([0]), recipe, np.full(3, 1 / 3), None, np.random.default_rng(1))
+    drawn = np.bincount(wanted.items[wanted.wanted[0]].numpy(), minlength=3)
+    assert drawn[0] == 0 and drawn[1] / drawn.sum() == pytest.approx(0.8, abs=0.03)
 
 
 def test_a_run_killed_between_epochs_ends_with_the_same_weights(tmp_path):
@@ -84,6 +96,7 @@ def test_a_run_killed_between_epochs_ends_with_the_same_weights(tmp_path):
     again, result = fit(tmp_path / "killed", validate=lambda _: next(values), echo=said.append)
     assert "going on after epoch 2" in said[0]
     assert torch.equal(weights(again), weights(whole)) and result["losses"] == expected["losses"]
+    assert steps(tmp_path / "killed") == [1, 2, 3, 4], "what the killed try drew is drawn again"
 
 
 def test_another_recipe_does_not_go_on_from_this_checkpoint(tmp_path):

@@ -68,7 +68,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     fitted.save(folder)
     echo(f"compress: the stand-in that explains lists gives {fitted.r2:.1%} of the encoder's variance")
     result = {"served": served, "standin_r2": round(fitted.r2, 4), "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), **({"search": found} if found else {}), "seconds": round(time.monotonic() - started, 1)}
-    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], items=len(desk.data.item_ids), compression=result,
+    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], popularity_days=0 if desk.data.by_user else desk.rules["popularity"]["days"], items=len(desk.data.item_ids), compression=result,
                             onnx=graph.facts(folder / "encoder.onnx"))
     why = next(row["why"] for row in rows if row["chosen"])
     echo(f"compress: {served} serves: {why}")

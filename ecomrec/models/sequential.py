@@ -18,6 +18,7 @@ where the catalogue is larger than the sample.
 """
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -39,6 +40,11 @@ class Baskets:
     offsets: np.ndarray  # int64 [B+1]
     items: np.ndarray    # int32 [N]
     weights: np.ndarray  # float32 [N], summed over the day's events of the item
+
+    @cached_property
+    def reach(self) -> np.ndarray:
+        """Chances of the items to be drawn as a target, one after another, float64 [N+1]: weights up to 1, so that buying three of a kind is one purchase."""
+        return np.concatenate(([0.0], np.cumsum(np.minimum(self.weights, 1), dtype=np.float64)))
 
 
 def baskets(offsets: np.ndarray, items: np.ndarray, days: np.ndarray, weights: np.ndarray, limit: int | None = None, by_event: bool = False) -> Baskets:
@@ -306,7 +312,9 @@ def draw(given: Baskets, ends: np.ndarray, users: np.ndarray, recipe: dict, samp
     # What each position must predict: `targets` draws from the items of its window.
     low, high = given.offsets[basket + 1], given.offsets[ends[basket]]
     asked = np.flatnonzero(high > low)
-    drawn = low[asked, None] + (random.random((len(asked), recipe["targets"])) * (high - low)[asked, None]).astype(np.int64)
+    from_, to = given.reach[low[asked], None], given.reach[high[asked], None]
+    drawn = np.searchsorted(given.reach, from_ + random.random((len(asked), recipe["targets"])) * (to - from_), side="right") - 1
+    drawn = np.minimum(drawn, high[asked, None] - 1)  # a sum may round up to the next one's
     wanted = given.items[drawn].astype(np.int64)
     flat, starts, weights = flatten(given, basket)
     if recipe["negatives"] < len(sampling):

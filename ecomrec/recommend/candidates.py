@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ecomrec.models import Histories, kernels
-from ecomrec.recommend.catalogue import Catalogue
 from ecomrec.recommend.histories import Shard
 from ecomrec.recommend.policy import BOUGHT, SEEN, Policy, blocked, waiting
 from ecomrec.recommend.scores import NOTHING, Scores
@@ -63,7 +62,7 @@ class Known:
         return Known(self.segments[rows], self.seen.take(rows) if self.seen else None, self.together)
 
 
-def choose(scores: Scores, block: Shard, known: Known, policy: Policy, catalogue: Catalogue) -> tuple[Candidates, dict[str, np.ndarray]]:
+def choose(scores: Scores, block: Shard, known: Known, policy: Policy) -> tuple[Candidates, dict[str, np.ndarray]]:
     """The candidates of a block from its scores, which are overwritten; and for each hard rule the best score that it took away, [U]."""
     size = policy.rules.candidates
     lost = close(scores, block, known, policy)
@@ -72,7 +71,7 @@ def choose(scores: Scores, block: Shard, known: Known, policy: Policy, catalogue
     scores.drop(user, item)
     items, worth = scores.top(size)
     parts = [(items, worth), (own_items, own_scores)]
-    for mask in wanted(policy, catalogue):
+    for mask in policy.wanted:
         parts.append(_unless_there(*scores.top(min(size // 2, int(mask.sum())), mask), parts, scores.items))
     if known.together is not None:
         found = goes_with(block, known.together, size // 2)
@@ -112,15 +111,6 @@ def close(scores: Scores, block: Shard, known: Known, policy: Policy) -> dict[st
             lost[name][rows] = scores.best(shown, rows)
             scores.close(shown, rows)
     return lost
-
-
-def wanted(policy: Policy, catalogue: Catalogue) -> list[np.ndarray]:
-    """Items, bool [I], whose best must be candidates whatever they score: boosted, pinned, of a context's own range, new where new is drawn."""
-    groups = [mask for _, mask in policy.boosted] + list(policy.contexts.values())
-    groups += [np.arange(len(catalogue)) == item for _, item in policy.pins]
-    if any(context.explore for context in policy.rules.contexts.values()):
-        groups.append(catalogue.fresh)
-    return [mask & policy.allowed for mask in groups if (mask & policy.allowed).any()]
 
 
 def _best_of_rows(user: np.ndarray, item: np.ndarray, worth: np.ndarray, users: int, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from scipy import sparse
 
 from ecomrec import database
+from ecomrec.dataset import describe
 from ecomrec.errors import AuditFailed
 from ecomrec.models.topn import top
 from ecomrec.publication import partition
@@ -58,6 +59,11 @@ class Catalogue:
         """First level of each item's category, int32 [I]."""
         return np.unique([path.split("/")[0] for path in self.categories.tolist()], return_inverse=True)[1].astype(np.int32)[self.category]
 
+    @cached_property
+    def lenders(self) -> np.ndarray:
+        """Items, ascending int32, that new products borrow from."""
+        return np.unique(self.borrowed.indices).astype(np.int32)
+
     def below(self, path: str) -> np.ndarray:
         """bool [I]: the items of category `path` and of everything below it."""
         names = self.categories
@@ -82,7 +88,7 @@ def snapshot(connection, settings: Settings, model, publication_id: int, day: st
         "new_items": model.item_vectors is not None}, partition=target)
     new = database.query(connection, "recommend/new_items", {"known": len(model.item_ids)}, partition=target)
     if new:
-        vectors = (encode or _encoder(settings))([" ".join((row["title"], row["category"], row["brand"])) for row in new])
+        vectors = (encode or _encoder(settings))([describe(row["title"], row["category"], row["brand"]) for row in new])
         for row, vector in zip(new, vectors, strict=True):
             database.execute(connection, "recommend/set_vector", {"number": row["number"], "vector": str(vector.tolist())}, partition=target)
     return {"items": len(model.item_ids) + len(new), "new": len(new)}
@@ -133,7 +139,7 @@ def _encoder(settings: Settings) -> Encode:
         from ecomrec.recommender import recipe
         from ecomrec.text import encode as encode_texts
 
-        return encode_texts([text.lower() for text in texts], settings.encoder, recipe()["text"]["max_length"])
+        return encode_texts(texts, settings.encoder, recipe()["text"]["max_length"])
     return encode
 
 

@@ -1,12 +1,13 @@
-"""What a shard's users bought, from Postgres by COPY through Arrow: no Python object per event or user."""
+"""What a shard's users bought and else did, from Postgres by COPY through Arrow: no Python object per event or user."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 import pyarrow as pa
 
 from ecomrec import database
+from ecomrec.dataset import recipe
 from ecomrec.models import Histories
 
 EPOCH = date(1970, 1, 1)  # day 0 of the models' day numbers
@@ -33,54 +34,59 @@ class Owned:
 
 @dataclass(frozen=True)
 class Shard:
-    """Users of a shard in the order of their ids, and what each of them bought of the serving items."""
+    """Users of a shard in the order of their ids, and what each of them did with the serving items."""
 
     users: np.ndarray      # str [U]
-    histories: Histories   # items index the serving catalogue, which begins with the model's items
+    histories: Histories   # purchases; items index the serving catalogue, which begins with the model's items
     owned: Owned
+    read: Histories        # what the model reads: purchases, and what else the recipe gives a weight
 
     def __len__(self) -> int:
         return len(self.users)
 
     def slice(self, first: int, last: int) -> "Shard":
         """The users first … last-1."""
-        return Shard(self.users[first:last], self.histories.users(first, last), self.owned.slice(first, last))
+        return Shard(self.users[first:last], self.histories.users(first, last), self.owned.slice(first, last), self.read.users(first, last))
 
     def take(self, chosen: np.ndarray) -> "Shard":
         """The users at the places `chosen`."""
-        return shard(self.users[chosen], self.histories.take(chosen))
+        return shard(self.users[chosen], self.histories.take(chosen), self.read.take(chosen))
 
     def known(self, items: int) -> Histories:
-        """The histories without purchases of items >= `items`, which the model has never seen."""
-        given = self.histories
-        keep = given.items < items
-        if keep.all():
-            return given
-        owners = np.repeat(np.arange(len(self)), np.diff(given.offsets))
-        sizes = np.bincount(owners[keep], minlength=len(self))
-        return replace(given, offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), items=given.items[keep], days=given.days[keep],
-                       times=given.times[keep], weights=given.weights[keep])
+        """What the model reads, without items >= `items`, which it has never seen."""
+        return _only(self.read, self.read.items < items)
 
 
-def shard(users: np.ndarray, histories: Histories) -> Shard:
-    """The shard of these users with these histories."""
+def _only(given: Histories, keep: np.ndarray) -> Histories:
+    """The rows of `keep`, bool [N]."""
+    if keep.all():
+        return given
+    sizes = np.bincount(given.owners()[keep], minlength=len(given))
+    return Histories(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), given.items[keep], given.days[keep], given.times[keep], given.weights[keep])
+
+
+def shard(users: np.ndarray, histories: Histories, read: Histories | None = None) -> Shard:
+    """The shard of these users with these purchases; `read`: what the model reads, where that is more."""
     owner = np.repeat(np.arange(len(users)), np.diff(histories.offsets))
     width = np.int64(histories.items.max(initial=0)) + 1
     keys = np.sort(owner * width + histories.items)
     first = np.flatnonzero(np.concatenate(([True], np.diff(keys) != 0))) if len(keys) else np.zeros(0, dtype=np.int64)
     times, keys = np.diff(np.append(first, len(keys))), keys[first]
     offsets = np.concatenate(([0], np.cumsum(np.bincount(keys // width, minlength=len(users))))).astype(np.int64)
-    return Shard(users, histories, Owned(offsets, (keys % width).astype(np.int32), times.astype(np.int32)))
+    return Shard(users, histories, Owned(offsets, (keys % width).astype(np.int32), times.astype(np.int32)), histories if read is None else read)
 
 
 def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recommend/histories", users: np.ndarray | None = None) -> Shard:
     """The rows of sql/<name>.sql with these parameters, by user and time; items that are not in `item_ids` are left out.
 
-    `users` (ascending): whose histories to return, also when they have no row; by default everyone who has one.
+    `users` (ascending): whose histories to return, also when they have no row; by default everyone who bought something.
     """
-    table = database.table(connection, name, parameters, {"user_id": TEXT, "item_id": TEXT, "day": pa.int32(), "time": pa.int64()})
-    names, user = codes(table["user_id"])
-    users = np.sort(names) if users is None else users
+    weights = recipe()["dataset"]["weights"]
+    kinds = sorted(weights)
+    table = database.table(connection, name, {"event_types": kinds, **parameters}, {"user_id": TEXT, "item_id": TEXT, "day": pa.int32(), "time": pa.int64(), "kind": pa.int16()})
+    (names, user), kind = codes(table["user_id"]), table["kind"].to_numpy() - 1
+    bought = kind == kinds.index("purchase")
+    users = np.sort(names if bought.all() else names[np.unique(user[bought])]) if users is None else users
     place = np.searchsorted(users, names)
     place[(place == len(users)) | (users[np.minimum(place, len(users) - 1)] != names)] = -1
     user, item = place[user], positions(table["item_id"], item_ids)
@@ -89,7 +95,8 @@ def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recomm
     rows = rows[(item[rows] >= 0) & (user[rows] >= 0)]
     user, item = user[rows], item[rows]
     offsets = np.concatenate(([0], np.cumsum(np.bincount(user, minlength=len(users))))).astype(np.int64)
-    return shard(users, Histories(offsets, item, day[rows], time[rows], np.ones(len(item), dtype=np.float32)))
+    given = Histories(offsets, item, day[rows], time[rows], np.array([weights[name] for name in kinds], dtype=np.float32)[kind[rows]])
+    return shard(users, _only(given, bought[rows]), given)
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:

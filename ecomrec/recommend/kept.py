@@ -2,7 +2,7 @@
 
 A user's lists are kept when the same model, rules and settings made them within the last ECOMREC_RESCORE_DAYS days, the user did nothing
 since, no purchase has left the window, no day was loaded late, and nothing that the lists were chosen from changed in the catalogue. What
-such lists miss until they are made again: new products, and that tastes fade with time. 0 days, the default, keeps nobody's.
+such lists miss until they are made again: new products, what sells now, and that tastes fade with time. 0 days, the default, keeps nobody's.
 """
 
 from datetime import date, timedelta

@@ -263,7 +263,7 @@ def _count(moved: dict[str, np.ndarray], items: np.ndarray, raw: np.ndarray, ite
     on = np.maximum(items, 0)
     place, _ = top(raw, length)
     plain = pick(item, place)
-    gone = (plain >= 0) & ~(plain[:, :, None] == items[:, None, :]).any(axis=2) if policy.caps or len(policy.lifts) > len(policy.boosted) else None
+    gone = (plain >= 0) & ~(plain[:, :, None] == items[:, None, :]).any(axis=2) if policy.caps or any(rule.do == "bury" for rule, _ in policy.lifts) else None
     for rule, mask in policy.lifts + policy.caps:
         moved[rule.name] = (mask[on] & (items >= 0)).any(axis=1) if rule.do == "boost" else (mask[np.maximum(plain, 0)] & gone).any(axis=1)
     for rule, pinned in policy.pins:

@@ -36,15 +36,12 @@ class Policy:
     lifts: list[tuple[Rule, np.ndarray]]       # boosts and buries, with their items
     caps: list[tuple[Rule, np.ndarray]]
     pins: list[tuple[Rule, int]]               # with the item
+    wanted: list[np.ndarray]                   # bool [I] each: items whose best are candidates whatever they score
 
     @cached_property
     def forbidden(self) -> np.ndarray:
         """float32 [I]: -inf where `allowed` is False, else 0."""
         return np.where(self.allowed, 0, -np.inf).astype(np.float32)
-
-    @property
-    def boosted(self) -> list[tuple[Rule, np.ndarray]]:
-        return [(rule, mask) for rule, mask in self.lifts if rule.do == "boost"]
 
     def open_to(self, segment: str) -> np.ndarray:
         """bool [I]: what users of this segment may be shown."""
@@ -88,8 +85,13 @@ def compile(rules: Rules, catalogue: Catalogue, day: date, length: int, exclude_
         waits["bought"][:] = NEVER
     for repeat in rules.repeat:
         waits[repeat.after][repeat.mask(catalogue)] = {"always": 0, "never": NEVER}.get(repeat.again, repeat.again)
+    # What is boosted, pinned, of a context's own range, or new where new is drawn.
+    groups = [mask for rule, mask in lifts if rule.do == "boost"] + list(contexts.values()) + [np.arange(len(catalogue)) == item for _, item in pins]
+    if any(context.explore for context in rules.contexts.values()):
+        groups.append(catalogue.fresh)
+    wanted = [left for mask in groups if (left := mask & allowed).any()]
     number = (day - date(1970, 1, 1)).days
-    return Policy(rules, number, length, allowed, hidden, segments, segment_rules, contexts, waits["bought"], waits["seen"], blocks, lifts, caps, pins)
+    return Policy(rules, number, length, allowed, hidden, segments, segment_rules, contexts, waits["bought"], waits["seen"], blocks, lifts, caps, pins, wanted)
 
 
 def waiting(policy: Policy, histories: Histories, waits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

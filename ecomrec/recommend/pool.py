@@ -8,7 +8,7 @@ import numpy as np
 
 from ecomrec.models import Histories, nearest
 from ecomrec.models.topn import top
-from ecomrec.recommend.candidates import Known, goes_with, wanted
+from ecomrec.recommend.candidates import Known, goes_with
 from ecomrec.recommend.catalogue import Catalogue
 from ecomrec.recommend.histories import Shard
 from ecomrec.recommend.policy import Policy
@@ -19,14 +19,14 @@ SPARE = 2  # times the candidates that must be left of what was found before rul
 
 def width(model, policy: Policy, catalogue: Catalogue) -> int:
     """About how many scores a user takes, for whoever decides how many users share a block."""
-    return max(model.index.depth * policy.rules.candidates * (4 + len(wanted(policy, catalogue))), len(np.unique(catalogue.borrowed.indices)), len(catalogue) - catalogue.known)
+    return max(model.index.depth * policy.rules.candidates * (4 + len(policy.wanted)), len(catalogue.lenders), len(catalogue) - catalogue.known)
 
 
 def pooled(model, block: Shard, given: Histories, vectors: np.ndarray, known: Known, policy: Policy, catalogue: Catalogue) -> Scores:
     """The pool of each user of a block; `given`, `vectors`: their histories as the model knows them, and what `model.vectors` says of those."""
     most, learned = policy.rules.candidates, catalogue.known
     stranger, fresh = np.diff(given.offsets) == 0, _fresh(model, given, vectors, policy.day, catalogue)
-    whole, groups = np.ones(len(catalogue), dtype=bool), wanted(policy, catalogue)
+    whole = np.ones(len(catalogue), dtype=bool)
     parts = [nearest.padded(block.owned.offsets, block.owned.items)]
     if known.together is not None:
         parts.append(goes_with(block, known.together, policy.rules.candidates // 2))
@@ -46,7 +46,7 @@ def pooled(model, block: Shard, given: Histories, vectors: np.ndarray, known: Kn
         left = (shown[best] & (best >= 0)).sum(axis=1)
         if (few := rows[left < SPARE * most]).size:
             find(few, shown, most)
-        for mask in groups:
+        for mask in policy.wanted:
             find(rows, mask & shown, most // 2)
     items, taken = nearest.merged(parts, len(catalogue))
     old = np.minimum(items, learned - 1)
@@ -75,7 +75,7 @@ def _nearest(model, given: Histories, vectors: np.ndarray, day: int, allowed: np
 
 def _fresh(model, given: Histories, vectors: np.ndarray, day: int, catalogue: Catalogue) -> np.ndarray:
     """Scores of the products that are too new for the model, float32 [U, new], from those that each borrows from."""
-    lenders = np.unique(catalogue.borrowed.indices).astype(np.int32)
+    lenders = catalogue.lenders
     if not len(lenders):
         return np.zeros((len(given), 0), dtype=np.float32)
     scores = model.score_some(given, day, np.broadcast_to(lenders, (len(given), len(lenders))), vectors)

@@ -16,7 +16,7 @@ from ecomrec.privacy import tombstones
 from ecomrec.promotions import build as promotions
 from ecomrec.publication import audit, go_live, open_publication, partition, prune, window
 from ecomrec.recommend import catalogue as catalogues
-from ecomrec.recommend import kept, rules
+from ecomrec.recommend import kept, rules, selling
 from ecomrec.recommend.shard import TABLES, one_thread, open_shop, score_shard, write_users
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
@@ -75,7 +75,7 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
         database.execute(connection, "recommend/clear_counts", keys)
         database.execute(connection, "refresh/copy_counts", keys)
         if touched:
-            shop = open_shop(connection, settings, made, load(fetch(settings, made["model_uri"]), settings.threads))
+            shop = open_shop(connection, settings, made, selling.load(connection, settings, made["model_uri"], made["day"]))
             parameters = {**window(settings, made["day"]), **shard, "field": settings.segment_field, "users": touched}
             source = "recommend/histories_of" if len(touched) < BY_NAME else "recommend/histories"
             write_users(connection, made, shard["shard"], shop, parameters, name=source, users=np.array(touched))

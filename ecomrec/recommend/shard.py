@@ -12,7 +12,7 @@ from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import offers
 from ecomrec.publication import partition, window
-from ecomrec.recommend import candidates, explain, kept, lists, policy, pool, related, rules, write
+from ecomrec.recommend import candidates, explain, kept, lists, policy, pool, related, rules, selling, write
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend.histories import Shard, read
 from ecomrec.recommend.scores import Scores, score
@@ -59,7 +59,7 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
     started, touched = time.monotonic(), {}
     with one_thread(settings), database.connect(settings.shop_dsn, application=f"ecomrec score {shard['shard']}") as connection:
         tombstones.shield(connection)
-        shop = open_shop(connection, settings, plan, load(fetch(settings, model_uri), settings.threads))
+        shop = open_shop(connection, settings, plan, selling.load(connection, settings, model_uri, plan["day"]))
         parameters = {**window(settings, plan["day"]), **shard, "field": settings.segment_field}
         for table in TABLES:
             database.execute(connection, "recommend/clear_shard", {"shard": shard["shard"]}, partition=partition(table, plan["publication_id"]))
@@ -138,7 +138,7 @@ def choose(shop: Shop, block: Shard, known: candidates.Known) -> tuple[candidate
             found = pool.pooled(model, users, *asked, their, shop.policy, catalogue)
         else:
             found = Scores(catalogue.scores(score(model, asked[0], shop.policy.day, asked[1])), len(catalogue))
-        parts.append(candidates.choose(found, users, their, shop.policy, catalogue))
+        parts.append(candidates.choose(found, users, their, shop.policy))
     names = {name for _, taken in parts for name in taken}
     return (candidates.joined([found for found, _ in parts]), {name: np.concatenate([taken[name] for _, taken in parts]) for name in names}, vectors)
 

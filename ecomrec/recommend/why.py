@@ -7,10 +7,10 @@ import numpy as np
 
 from ecomrec import champions, database
 from ecomrec.errors import EcomrecError
-from ecomrec.models import Histories, loading, serving
+from ecomrec.models import Histories, serving
 from ecomrec.recommend import scores as scoring
+from ecomrec.recommend import selling
 from ecomrec.recommend.histories import EPOCH, read
-from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
 STRONGEST = 5  # purchases that are named
@@ -27,7 +27,8 @@ def why(settings: Settings, user: str, item: str, day: str) -> dict:
     served = champions.champion(settings, "recommender")
     if served is None:
         raise EcomrecError("no recommender is in service", "run the DAG train_models")
-    model = loading.load(fetch(settings, served["uri"]), settings.threads)
+    with database.connect(settings.shop_dsn, application="ecomrec why") as connection:
+        model = selling.load(connection, settings, served["uri"], day)
     found = np.flatnonzero(model.item_ids == item)
     if not len(found):
         raise EcomrecError(f"{item!r} is none of the {len(model.item_ids):,} items that version {served['version']} learned",
@@ -35,14 +36,15 @@ def why(settings: Settings, user: str, item: str, day: str) -> dict:
     place, last = int(found[0]), date.fromisoformat(day)
     parameters = {"first_day": last - timedelta(days=settings.history_days - 1), "day": last, "users": [user]}
     with database.connect(settings.shop_dsn, application="ecomrec why") as connection:
-        given = read(connection, parameters, model.item_ids, name="recommend/histories_of", users=np.array([user])).histories
+        found_of = read(connection, parameters, model.item_ids, name="recommend/histories_of", users=np.array([user]))
+    given = found_of.read
     number = (last - EPOCH).days
 
     def score(histories: Histories, using=model) -> np.ndarray:
         return scoring.score(using, histories, number)[0]
 
     scores = score(given)
-    result = {"model": f"recommender/{served['version']} ({served['kind']})", "purchases": len(given.items), "rank": int((scores > scores[place]).sum()) + 1,
+    result = {"model": f"recommender/{served['version']} ({served['kind']})", "purchases": len(found_of.histories.items), "rank": int((scores > scores[place]).sum()) + 1,
               "score": float(scores[place]), "parts": {"whole": float(scores[place])}, "rests_on": []}
     if isinstance(model, serving.Sequential) and len(given.items):
         # Parts by taking one after the other away, the last first: what is left at each step adds up to the whole.

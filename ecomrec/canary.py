@@ -44,7 +44,9 @@ def answers(settings: Settings, family: str, data: Path, folder: Path) -> list[l
 
         queries = query_classifier.read(data, "test")["query"][:CANARIES]
         return [list(found[:1]) for found in classifier(folder, settings).predict(queries, 1)[0]] if queries else []
-    return []
+    from ecomrec import retriever
+
+    return retriever.answers(settings, data, folder)
 
 
 def look(settings: Settings, family: str, data: Path, folder: Path, champion: Path | None) -> dict:

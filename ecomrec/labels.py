@@ -48,12 +48,18 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         database.execute(connection, "labels/examined", {**days, "last": before_held_out(settings, last)})
         labelled = database.table(connection, "labels/query_categories", {**days, **weights}, types)
         features.check("labels/query_categories", labelled.column_names)
-        asked = sorted({normalise(row["query"] or "") for row in database.query(connection, "labels/unlabelled", {**days, "last": before_held_out(settings, last), "most": UNLABELLED})} - {""})
+        silent = database.query(connection, "labels/unlabelled", {**days, "last": before_held_out(settings, last), "most": UNLABELLED})
+        features.check("labels/unlabelled", silent[0] if silent else ())
+        asked = sorted({normalise(row["query"] or "") for row in silent} - {""})
         pq.write_table(pa.table({"query": pa.array(asked, pa.string())}), folder / "unlabelled.parquet")
-        learned = labelled.filter(pc.less_equal(labelled["day"], pa.scalar(before_held_out(settings, last))))
-        if not len(learned) and totals["searches"] < rules["titles_below"]:
+        learned, support = labelled.filter(pc.less_equal(labelled["day"], pa.scalar(before_held_out(settings, last)))), Counter()
+        for category, count in zip(learned["category"].to_pylist(), learned["count"].to_pylist(), strict=True):
+            support[category] += count
+        if not back_off(support, rules["min_support"]) and totals["searches"] < rules["titles_below"]:
             totals["titles"] = True
-            labelled = by_title(database.query(connection, "labels/titles", {"last": last}), settings, last)
+            titles = database.query(connection, "labels/titles", {"last": last})
+            features.check("labels/titles", titles[0] if titles else ())
+            labelled = by_title(titles, settings, last)
     return write(settings, day, labelled, totals, folder)
 
 
@@ -108,6 +114,9 @@ def write(settings: Settings, day: str, labelled: pa.Table, totals: dict, folder
         sums[0] += weight
         sums[1] += count
         kept[split] += count
+    if not kept["train"] and dropped:
+        raise InputError(f"the {dropped:,} labelled searches of the training days before {valid} are too few for any category: each needs {rules['min_support']}",
+                         "load more days, or lower [labels] min_support in query_classifier.toml")
     if not kept["train"]:
         raise InputError(f"no search of the training days before {valid} led to a click, a cart or a purchase of a known product "
                          f"({totals['searches']:,} searches up to {day})", "load more days, or train only the recommender")

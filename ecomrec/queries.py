@@ -13,9 +13,9 @@ KEYBOARD = {"a": "sq", "b": "vn", "c": "xv", "d": "sf", "e": "wr", "f": "dg", "g
 def normalise(query: str, most: int = MAX_CHARACTERS) -> str:
     """NFKC, lower case, control characters and runs of white space to one space, at most `most` characters. May be empty."""
     # Cut before the costly steps too: NFKC can make a character 18 times longer, never shorter than a third.
-    # The Turkish dotted capital becomes a plain i, as in Postgres; Python would make it two characters.
-    text = unicodedata.normalize("NFKC", query[:4 * most]).replace("\u0130", "I").lower()
-    text = "".join(" " if unicodedata.category(character) in ("Cc", "Cs", "Co", "Cn") else character for character in text)
+    # As Postgres lowers, one character at a time: the Turkish dotted capital becomes a plain i, not two characters, and a sigma is the same at a word's end.
+    text = map(str.lower, unicodedata.normalize("NFKC", query[:4 * most]).replace("\u0130", "I"))
+    text = "".join(" " if unicodedata.category(character) in ("Cc", "Cs") else character for character in text)
     return " ".join(text.split())[:most].rstrip()
 
 

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from scipy import sparse
-from transformers import PreTrainedTokenizerFast
 
 from ecomrec import augment, calibration, labels, spelling
 from ecomrec.errors import InputError
@@ -43,6 +42,7 @@ from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
 GOLDEN, GOLDEN_QUERIES = "golden.json", 200  # queries with the trained model's own logits: what was exported must still say the same
+FOREIGN = 2000  # out-of-shop queries kept beside them, which measure what is called unknown
 
 
 class Classifier(torch.nn.Module):
@@ -102,6 +102,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
                                    {"params": model.head.parameters(), "lr": rules["head_learning_rate"], "weight_decay": 0.0},
                                    *([{"params": [model.table.weight, model.spelled.weight], "lr": rules["ngram_learning_rate"], "weight_decay": 0.0}]
                                      if rules["ngrams"] else [])], weight_decay=rules["weight_decay"])
+    learned = [part for group in optimizer.param_groups for part in group["params"]]  # what is only pushed has gradients too
     schedule, kind = warm_linear(optimizer, len(plan), rules["warmup"]), precision(rules)
     adversary = _pushable(model) if rules["fgm"] else []
     echo(f"train: {len(data['query']):,} distinct queries, {len(categories)} categories; {len(texts):,} drawn, {len(plan)} steps on {device}, "
@@ -121,7 +122,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
         if adversary:
             with pushed(adversary, rules["fgm"]):
                 loss().backward()
-        torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         schedule.step()
         model.zero_grad(set_to_none=True)
@@ -142,7 +143,9 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     weights, accuracy = _add_spelling(model, tokenizer, data, dataset, categories, recipe, settings.seed, echo) if rules["spelling"] else ({}, best[0])
     asked = [data["query"][row] for row in np.argsort(-data["weight"], kind="stable")[:GOLDEN_QUERIES]]
     logits, _ = scores(model, tokenizer, asked, rules["max_tokens"], device)
-    (folder / GOLDEN).write_text(json.dumps({"queries": asked, "logits": np.round(logits.astype(float), 4).tolist()}), encoding="utf-8")
+    # Drawn now: a compressed model's tokenizer has only the words that it learned from.
+    golden = {"queries": asked, "logits": np.round(logits.astype(float), 4).tolist(), "foreign": background(tokenizer, data, FOREIGN, 2, settings.seed)}
+    (folder / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
     torch.save(model.state_dict(), folder / "classifier.pt")
     model.encoder.config.to_json_file(str(folder / "encoder.json"))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
@@ -326,7 +329,7 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
             if part == "clean":
                 columns[name] = [int(top[0] == label) for top, label in zip(found, test["label"], strict=True)]
         echo(f"evaluate: {name} top-1 {results[name]['clean']['top1']:.4f}, with typing errors {results[name]['typo']['top1']:.4f}")
-    report = {"models": results, "answers": _answers(candidate, training, test, settings.seed, folder), "queries": len(test["query"]), "searches": int(test["count"].sum()), "day": facts["day"],
+    report = {"models": results, "answers": _answers(candidate, test, json.loads((folder / GOLDEN).read_text(encoding="utf-8"))["foreign"]), "queries": len(test["query"]), "searches": int(test["count"].sum()), "day": facts["day"],
               "test_from": facts.get("first_day", {}).get("test"), "seed": settings.seed, "unseen_share": _unseen(test, set(training["query"])),
               "simulated": facts["simulated"], "tfidf_lr_seconds": round(fitted, 1), "seconds": round(time.monotonic() - started, 1),
               "note": ("Nobody's searches say yet what leads where: labels are the products' own TITLES. "
@@ -361,21 +364,17 @@ def _measures(found: list[list[str]], chances: np.ndarray, test: dict) -> dict[s
             "ece": round(calibration.expected_error(confidence, first, weight), 6)}
 
 
-def _answers(model: EncoderClassifier, training: dict, test: dict, seed: int, folder: Path) -> dict[str, float]:
+def _answers(model: EncoderClassifier, test: dict, foreign: list[str]) -> dict[str, float]:
     """What a shopper gets: shares (0–1, by searches) answered with a leaf and not at all, how many of the answers given are right
-    (the category or a parent of it), and the AUROC of telling the test queries from ones made of words the shop never used."""
+    (the category or a parent of it), and the AUROC of telling the test queries from `foreign`, ones made of words the shop never used."""
     answers = model.answer(test["query"])
     given = np.array([answer.category != UNKNOWN for answer in answers])
     right = np.array([label == answer.category or label.startswith(answer.category + "/") for answer, label in zip(answers, test["label"], strict=True)])
     leaf = np.array([answer.category == answer.likely[0][0] for answer in answers]) & given
-    weight, foreign = test["count"], background(tokenizer_of(folder), training, min(len(answers), 2000), 2, seed)
+    weight, foreign = test["count"], foreign[:len(answers)]
     return {"leaf_share": round(float(np.average(leaf, weights=weight)), 6), "unknown_share": round(float(np.average(~given, weights=weight)), 6),
             "precision": round(float(np.average(right[given], weights=weight[given])), 6) if given.any() else 0.0,
             "unknown_auroc": round(calibration.auroc(model.familiar(test["query"]), model.familiar(foreign)), 6), "detector": model.calibration.detector}
-
-
-def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
 
 
 def _unseen(test: dict, known: set[str]) -> float:

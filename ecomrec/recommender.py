@@ -2,7 +2,7 @@
 
 The model is a transformer over what the user did (models/sequential.py), blended with an item-item model that reads the
 items' words (models/ease.py, models/words.py). Every choice (epochs, half-lives, penalties, blend, the baselines'
-hyper-parameters) is made on validation with histories that end before it. The test part is read by `evaluate` alone.
+hyper-parameters) is made on validation with histories that end before it. The test part is read by `evaluate` alone, and by `rank_new` for benchmarks.
 """
 
 import json

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from ir_measures import nDCG
-from transformers import PreTrainedTokenizerFast
 
 from ecomrec.errors import InputError
 from ecomrec.models.encoder import layer_groups, load_encoder, merge, pooled, precision, prepare, warm_linear
@@ -29,7 +28,7 @@ from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
 K = 10
-PARITY = 0.9999  # least mean cosine of ONNX FP32 and PyTorch vectors
+CANARIES = 100  # queries, among twice as many products, that are asked before a promotion
 
 
 class Pooled(torch.nn.Module):
@@ -168,6 +167,16 @@ def test_queries(settings: Settings, dataset: Path) -> dict:
     return held_queries(dataset, shop, "test", rules["queries"], rules["products"], settings.seed)
 
 
+def answers(settings: Settings, dataset: Path, folder: Path) -> list[list[str]]:
+    """What the sealed model in `folder` finds for the first CANARIES test queries among few products: ids, best first, or that it finds nothing."""
+    shop = products(pq.read_table(dataset / "items.parquet"))
+    held = held_queries(dataset, shop, "test", CANARIES, 2 * CANARIES, settings.seed)
+    model = hybrid.load(folder, settings.threads)
+    vectors = model.encode(held["texts"]) if model.encoder else None
+    found, _ = model.search(held["queries"], vectors, Lexical(held["texts"]), held["texts"], K)
+    return [[str(item) for item in row if item >= 0] or ["nothing"] for row in found]
+
+
 def quality(model: hybrid.Retriever, held: dict, lexical: Lexical, queries: list[str] | None = None) -> np.ndarray:
     """NDCG@K of each query of `held`, float64 [Q]; `queries`: how each was typed, when otherwise."""
     vectors = model.encode(held["texts"]) if model.encoder else None
@@ -248,11 +257,6 @@ def _without(text: str, query: str) -> str:
     """The text without the words of the query; as it is when nothing would be left."""
     asked = set(words(query))
     return " ".join(word for word in text.split() if not set(words(word)) & asked) or text
-
-
-def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
-    """The tokenizer in `folder`."""
-    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
 
 
 def _columns(path: Path, *names: str, filters=None):

@@ -31,8 +31,8 @@ def fit(texts: list[str], target: sparse.csr_matrix, change: Callable[[str], str
     torch.manual_seed(seed)
     table = torch.nn.Parameter(0.1 * torch.randn(BUCKETS + 1, width))
     layer, bias = torch.nn.Parameter(0.01 * torch.randn(target.shape[1], width)), torch.nn.Parameter(torch.zeros(target.shape[1]))
-    passes = max(1, min(100, round(rules["spelling_samples"] / len(texts))))
-    plan = [rows for _ in range(passes) for rows in np.array_split(generator.permutation(len(texts)), -(-len(texts) // BATCH))]
+    passes, most = max(1, min(100, round(rules["spelling_samples"] / len(texts)))), min(len(texts), rules["spelling_samples"])
+    plan = [rows for _ in range(passes) for rows in np.array_split(generator.permutation(len(texts))[:most], -(-most // BATCH))]
     optimizers = torch.optim.SparseAdam([table], lr=rules["spelling_learning_rate"]), torch.optim.Adam([layer, bias], lr=rules["spelling_learning_rate"])
     said = began
     for step, rows in enumerate(plan):

@@ -117,6 +117,18 @@ def test_no_labelled_search_among_many_is_said_with_a_remedy(shop, write, tmp_pa
         labels.build(shop, DAY, tmp_path)
 
 
+def test_a_shop_with_too_few_labelled_searches_learns_from_titles_or_is_told_how_many_it_needs(shop, write, tmp_path, monkeypatch):
+    write([("2026-03-01", 0, "u", "a", "search", "milk"), ("2026-03-01", 1, "u", "a", "click", "milk")])
+    rules = labels.recipe()
+    rules["labels"].update(min_support=20)
+    monkeypatch.setattr(labels, "recipe", lambda: rules)
+    with pytest.raises(InputError, match="each needs 20"):  # titles are too few too
+        labels.build(shop, DAY, tmp_path)
+    rules["labels"].update(titles_below=0)
+    with pytest.raises(InputError, match=r"the 1 labelled searches of the training days .* each needs 20"):
+        labels.build(shop, DAY, tmp_path)
+
+
 def test_rare_categories_join_their_nearest_parent_with_enough_labels():
     support = {"a/b/c": 3, "a/b/d": 2, "a/e": 30, "f/g": 2, "f": 1}
     assert labels.back_off(support, 5) == {"a/b/c": "a/b", "a/b/d": "a/b", "a/e": "a/e"}

@@ -61,6 +61,12 @@ def made(tmp_path_factory):
     return settings, dataset, folder, meta, trained, compressed, evaluated
 
 
+def test_it_stands_before_canaries(made):
+    settings, dataset, folder, *_ = made
+    found = retriever.answers(settings, dataset, folder)
+    assert len(found) == len(pq.read_table(folder / "evaluation.parquet")) and all(0 < len(set(one)) == len(one) <= 10 for one in found)
+
+
 def test_it_learns_words_that_no_title_has(made):
     *_, meta, trained, compressed, evaluated = made
     assert meta["products"] == 21 and meta["pairs"]["test"] > 0 and trained["from_searches"] == 400

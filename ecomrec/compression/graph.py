@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -141,6 +142,12 @@ def gpu() -> bool:
     return Path("/proc/driver/nvidia").exists() and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
+@cache
+def _cuda() -> None:
+    """Loads the CUDA libraries of NVIDIA's wheels, which stand in no path of the system; without them ONNX Runtime falls back to the processor."""
+    onnxruntime.preload_dlls()
+
+
 def facts(path: Path) -> dict:
     """What a manifest says of an ONNX file: opset, and name, type and shape of what it reads and gives; a name in a shape is any size."""
     opened = session(path, 1)
@@ -155,5 +162,8 @@ def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # a missing GPU is no news on a CPU machine
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"] if gpu() else ["CPUExecutionProvider"]
+    providers = ["CPUExecutionProvider"]
+    if gpu():
+        _cuda()
+        providers.insert(0, "CUDAExecutionProvider")
     return onnxruntime.InferenceSession(str(path), options, providers=providers)

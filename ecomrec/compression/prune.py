@@ -105,7 +105,7 @@ def columns(linear: nn.Linear, kept: torch.Tensor) -> nn.Linear:
 def vocabulary(tokenizer: Path, texts: Iterable[str], target: Path) -> list[int] | None:
     """Writes `target`: the WordPiece or Unigram tokenizer without the pieces that `texts` never use. Returns the old id of each new one.
 
-    Single characters, special tokens and what is written in neither letters nor digits stay, so any word can still be spelled;
+    Single characters and special tokens stay, so any word can still be spelled;
     a word whose piece is gone is read as smaller pieces. None, and nothing written, for a tokenizer of another kind.
     """
     from tokenizers import Tokenizer

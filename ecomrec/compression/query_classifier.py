@@ -24,10 +24,11 @@ from ecomrec import artifact, augment, calibration, gates, labels, metrics
 from ecomrec.compression import distil, graph, prune, students, variants
 from ecomrec.errors import AuditFailed
 from ecomrec.models.answers import Calibration
-from ecomrec.models.encoder import precision
+from ecomrec.models.encoder import precision, tokenizer_of
 from ecomrec.models.encoder_classifier import KIND, EncoderClassifier
 from ecomrec.models.tokens import hashed
-from ecomrec.query_classifier import GOLDEN, GOLDEN_QUERIES, Classifier, background, inputs, read, scores, tokenizer_of
+from ecomrec.queries import normalise
+from ecomrec.query_classifier import GOLDEN, Classifier, background, inputs, read, scores
 from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
@@ -96,8 +97,9 @@ class Desk:
         self.model.eval()
         self.data = read(dataset, "valid")
         if not self.data["query"]:  # no validation searches: the categories' names stand in
-            self.data = {"query": self.categories, "label": self.categories, "count": np.ones(len(self.categories))}
-        self.golden = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))["queries"][:GOLDEN_QUERIES]
+            self.data = {"query": [normalise(name) for name in self.categories], "label": self.categories, "count": np.ones(len(self.categories))}
+        self.kept = json.loads((folder / GOLDEN).read_text(encoding="utf-8"))
+        self.golden = self.kept["queries"]
         self._logits: dict[str, np.ndarray] = {}  # what each variant's PyTorch model says of them
         self._transfer: tuple | None = None
 
@@ -139,7 +141,7 @@ class Desk:
 
     def _worth(self, number: int = 512) -> prune.Importance:
         """Importance of the teacher's parts for its own answers on training queries."""
-        training = read(self.dataset, "train")["query"][:number]
+        training = students.spread(read(self.dataset, "train")["query"], number)
         model = copy.deepcopy(self.model).requires_grad_(True)
 
         def loss(texts: list[str]) -> torch.Tensor:
@@ -193,7 +195,7 @@ class Desk:
         """Moves the variant's files to where they are sealed, with its golden answers: the PyTorch variant's own logits."""
         for file in ("model.onnx", "tokenizer.json"):
             (self.folder / BENCH / name / file).replace(self.folder / file)
-        golden = {"queries": self.golden, "logits": np.round(self._logits[name].astype(float), 4).tolist(), "variant": name}
+        golden = {**self.kept, "logits": np.round(self._logits[name].astype(float), 4).tolist(), "variant": name}
         (self.folder / GOLDEN).write_text(json.dumps(golden), encoding="utf-8")
 
     def _variant(self, name: str, technique: str, served: EncoderClassifier, files: list[Path], facts: dict) -> variants.Variant:
@@ -206,7 +208,7 @@ class Desk:
 
     def _feeds(self, tokenizer, number: int = 512, size: int = 32) -> list[dict[str, np.ndarray]]:
         """Batches of training queries that calibrate static quantisation."""
-        texts = read(self.dataset, "train")["query"][:number]
+        texts = students.spread(read(self.dataset, "train")["query"], number)
         return [{name: part.numpy() for name, part in zip(("input_ids", "attention_mask", "ngrams"), inputs(self._tokens(tokenizer, rows), [hashed(text) for text in rows]), strict=True)}
                 for rows in (texts[first:first + size] for first in range(0, len(texts), size))]
 

@@ -22,11 +22,11 @@ from transformers import AutoConfig, AutoModel
 from ecomrec import artifact
 from ecomrec.compression import distil, graph, prune, students, variants
 from ecomrec.errors import AuditFailed
-from ecomrec.models.encoder import load_encoder
+from ecomrec.models.encoder import load_encoder, tokenizer_of
 from ecomrec.models.text_model import TextModel
 from ecomrec.models.tokens import pad
 from ecomrec.queries import misspell
-from ecomrec.retriever import K, Pooled, held_queries, ndcg, pairs_of, tokenizer_of, vectors_of
+from ecomrec.retriever import K, Pooled, held_queries, ndcg, pairs_of, vectors_of
 from ecomrec.search import hybrid
 from ecomrec.search.lexical import Lexical
 from ecomrec.search.pairs import products, recipe
@@ -100,7 +100,7 @@ class Desk:
 
     def embedder(self) -> tuple[str, dict]:
         """What embeds the products: INT8 where it agrees with PyTorch. Its name, and figures of both."""
-        sample = self.shop.texts[::max(1, len(self.shop.texts) // 200)][:200]
+        sample = students.spread(self.shop.texts, 200)
         expected, figures = vectors_of(self.encoder, self.tokenizer, sample, self.most, {"precision": "float32"}), {}
         for name, kind in (("fp32", ""), ("int8", "dynamic")):
             place = self.folder / BENCH / f"products.{name}"
@@ -193,7 +193,7 @@ class Desk:
 
     def _worth(self, number: int = 512, size: int = 64) -> prune.Importance:
         """Importance of the teacher's parts for telling its texts apart: each of a batch from the others (InfoNCE)."""
-        texts, model = self.transfer()[0][:number], Pooled(copy.deepcopy(self.encoder).requires_grad_(True))
+        texts, model = students.spread(self.transfer()[0], number), Pooled(copy.deepcopy(self.encoder).requires_grad_(True))
 
         def loss(rows: list[str]) -> torch.Tensor:
             vectors = model(*_inputs(self._tokens(self.tokenizer, rows)))
@@ -205,7 +205,7 @@ class Desk:
         return tokenizer(texts, truncation=True, max_length=self.most)["input_ids"]
 
     def _feeds(self, tokenizer, number: int = 512, size: int = 32) -> list[dict[str, np.ndarray]]:
-        texts = self.transfer()[0][:number]
+        texts = students.spread(self.transfer()[0], number)
         return [dict(zip(("input_ids", "attention_mask"), pad(self._tokens(tokenizer, texts[first:first + size])), strict=True)) for first in range(0, len(texts), size)]
 
     def _export(self, encoder: nn.Module, tokenizer, path: Path) -> None:
@@ -222,6 +222,7 @@ def _inputs(tokens: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 def baselines(folder: Path, rules: dict, settings: Settings, day: str) -> None:
     """Seals BM25 alone and the pretrained encoder alone."""
     fusion = {"max_tokens": rules["text"]["max_tokens"], "depth": rules["fusion"]["depth"], "reranker": ""}
+    shutil.rmtree(folder / "baselines", ignore_errors=True)
     bm25, zero = folder / "baselines" / "bm25", folder / "baselines" / "zero_shot"
     for place in (bm25, zero):
         place.mkdir(parents=True, exist_ok=True)

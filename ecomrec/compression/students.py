@@ -18,6 +18,11 @@ from ecomrec.compression import prune
 from ecomrec.errors import InputError
 
 
+def spread(texts: list[str], number: int) -> list[str]:
+    """At most `number` of the texts, evenly spread: the first of a sorted list are those that begin with digits and an a."""
+    return texts[::max(1, len(texts) // number)][:number]
+
+
 class ConvEncoder(nn.Module):
     """Token ids and mask int64 [B, T] → `.last_hidden_state` float32 [B, T, out]; padding never reaches a real word."""
 

@@ -7,6 +7,10 @@ memory and items³ time; `fit_sparse` solves each item's regression on its neigh
 import numpy as np
 from scipy import linalg, sparse
 
+from ecomrec.errors import EcomrecError
+
+STRIP = 1024  # rows that are mirrored at once
+
 
 def gram(rows: sparse.csr_matrix) -> np.ndarray:
     """X'X, float32 [I, I]."""
@@ -19,12 +23,17 @@ def fit(product: np.ndarray, penalty: float) -> np.ndarray:
     matrix[np.diag_indices_from(matrix)] += penalty
     factor, info = linalg.lapack.spotrf(matrix, lower=1, clean=0, overwrite_a=1)
     if info:
-        raise ValueError(f"the Gram matrix plus {penalty} is not positive definite (spotrf says {info}): raise lambda")
+        raise EcomrecError(f"EASE cannot be fitted: the Gram matrix plus {penalty:g} is not positive definite (spotrf says {info})", "raise `lambda` in the recipe")
     inverse, _ = linalg.lapack.spotri(factor, lower=1, overwrite_c=1)
-    inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    weights = inverse / -np.diag(inverse)
+    # In place, as a matrix may be gigabytes: the lower half is copied to the upper, and as it is symmetric then its columns are its rows.
+    weights = inverse.T
+    for first in range(0, len(weights), STRIP):
+        last = first + STRIP
+        weights[last:, first:last] = weights[first:last, last:].T
+        weights[first:last, first:last] = np.triu(weights[first:last, first:last]) + np.triu(weights[first:last, first:last], 1).T
+    weights /= -np.diag(weights).copy()
     np.fill_diagonal(weights, 0.0)
-    return np.ascontiguousarray(weights)
+    return weights
 
 
 def fit_sparse(product: sparse.csr_matrix, penalty: float, neighbours: int) -> sparse.csr_matrix:

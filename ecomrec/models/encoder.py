@@ -6,9 +6,12 @@ Layer-wise learning rates: Howard & Ruder 2018 (ULMFiT). LoRA: Hu et al. 2021, t
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerFast
 
+from ecomrec.errors import SettingsError
 from ecomrec.text import opened
 
 
@@ -17,6 +20,11 @@ def load_encoder(name: str, dropout: float = 0.1):
     tokenizer, encoder = opened(name, dropout, attn_implementation="eager")
     encoder.pooler = None  # not part of a sentence encoder
     return tokenizer, encoder
+
+
+def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer that training kept in `folder`."""
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
 
 
 def pooled(encoder: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -42,7 +50,10 @@ def prepare(encoder: torch.nn.Module, rules: dict) -> torch.nn.Module:
     if rules["lora_rank"]:
         from peft import LoraConfig, get_peft_model
 
-        config = LoraConfig(r=rules["lora_rank"], lora_alpha=2 * rules["lora_rank"], target_modules=["query", "key", "value", "dense"])
+        there = [name for name in ("query", "key", "value", "dense") if any(part.rpartition(".")[2] == name for part, _ in encoder.named_modules())]
+        if not there:
+            raise SettingsError(f"lora_rank = {rules['lora_rank']}: the encoder has no layers of a BERT that adapters could be added to", "set lora_rank = 0 in the recipe, or another ECOMREC_ENCODER")
+        config = LoraConfig(r=rules["lora_rank"], lora_alpha=2 * rules["lora_rank"], target_modules=there)
         return get_peft_model(encoder, config)
     for part in (encoder.embeddings, *encoder.encoder.layer[:min(rules["frozen_layers"], len(encoder.encoder.layer) // 2)]):
         part.requires_grad_(False)

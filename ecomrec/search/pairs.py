@@ -49,7 +49,7 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     first, valid = last - timedelta(days=settings.history_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
     days = {"first": first, "last": last}
     with database.connect(settings.shop_dsn, application="ecomrec pairs") as connection:
-        items = database.table(connection, "search/products", {}, PRODUCT)
+        items = database.table(connection, "search/products", days, PRODUCT)
         database.execute(connection, "labels/examined", {"first": first, "last": valid - timedelta(days=1)})
         pairs = database.table(connection, "search/pairs", days, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
         shown = database.table(connection, "search/shown", {"first": first, "last": valid - timedelta(days=1)}, {"query": pa.string(), "item_id": pa.string()})

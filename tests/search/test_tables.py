@@ -25,7 +25,7 @@ SEARCHES = [("Sofa", "s1", 6, True), ("sofa  ", "s2", 3, False), ("couch", "s1",
             ("oat milk", "m2", 5, False), ("secret wish", "s1", 1, True), ("ann@example.org", "s1", 9, True), ("call 0123456789", "s1", 9, True), ("nasty sofa", "s2", 7, True),
             ("blue sofa", "s2", 1, True), ("mil", "s1", 10, True)]
 STRANGE = ["", " ", "x", "z" * 10000, "🛋️", "ｓｏｆａ", "沙发 sofa", "<script>", "'; DROP TABLE recs.query_results; --", "\x07sofa", "sofa\t\n couch", "İstanbul", "e\u0301clair",
-           "a\u00a0b", "%_\\"]
+           "a\u00a0b", "%_\\", "ΟΔΟΣ", "\ue000sofa", "\U0001fae9 sofa"]
 
 
 @pytest.fixture(scope="module")

@@ -103,8 +103,8 @@ def _time(variant: Variant, units: list, found: dict) -> None:
 def choose(rows: list[dict], limits: dict) -> str:
     """Name of the cheapest row (CPU seconds) whose quality is kept; the uncompressed one when none is.
 
-    What is cheaper by less than a tenth is as cheap, and of those the recipe's first is chosen: noise of the clock decides nothing, so a run
-    that is repeated serves the same variant. Marks every row: `on_front` (no other is both cheaper and better), `chosen`, and `why` in words.
+    What is cheaper by less than a tenth is as cheap, and of those the recipe's first is chosen: a clock whose noise is smaller decides nothing, and a
+    run that is repeated serves the same variant but where two cost nearly a tenth apart. Marks every row: `on_front` (no other is both cheaper and better), `chosen`, and `why` in words.
     """
     front = -np.inf
     for row in sorted(rows, key=lambda row: (row["cpu_s_per_1000"], -row["quality"])):

@@ -1,0 +1,1 @@
+COMMENT ON COLUMN recs.user_recommendations.context IS 'The recipe of the list, a [contexts] entry of the rules file; home is there for every user who bought something within ECOMREC_HISTORY_DAYS. Others are shown analytics.popular_items, by segment';

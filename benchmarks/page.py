@@ -131,7 +131,7 @@ def search() -> Iterator[str]:
     yield rows
     switches = {name.removeprefix("ablation."): name for name in cases.cases if name.startswith("ablation.") and "clean.macro_f1" in cases.cases[name]}
     if switches:
-        yield "What each switch of the classifier's recipe is worth, on grocery product texts, one seed, two thirds of the budget (`python -m benchmarks.search ablation`):\n"
+        yield "What each switch of the classifier's recipe is worth, on grocery product texts, one seed, a third of the budget (`python -m benchmarks.search ablation`):\n"
         yield compared({name: [cases.get(key, figure) for figure in ("clean.macro_f1", "typo.macro_f1", "clean.ece", "queries_per_s")] for name, key in switches.items()},
                        ["macro-F1", "macro-F1, one typing error", "ECE", "queries a second in training"])[1]
     told = {"mean reciprocal rank of ours": "mrr10", "… for who asks": "mrr10_for_user", "most popular completion": "mrr10_most_popular", "… of well-typed queries: ours": "well_typed.mrr10",

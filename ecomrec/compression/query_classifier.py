@@ -114,6 +114,7 @@ class Desk:
 
     def make(self, wish: dict) -> variants.Variant:
         """One of the recipe's [[compress.variants]]."""
+        torch.manual_seed(self.settings.seed)  # what it becomes does not depend on the variants before it
         numbers = graph.numbers(wish)
         place, facts = self.folder / BENCH / wish["name"], {}
         place.mkdir(parents=True, exist_ok=True)

@@ -108,6 +108,7 @@ class Desk:
 
     def make(self, wish: dict) -> variants.Variant:
         """One of the recipe's [[compress.variants]]."""
+        torch.manual_seed(self.settings.seed)  # what it becomes does not depend on the variants before it
         numbers, items = graph.numbers(wish), wish.get("items", "")
         if items not in ("", "int8"):
             raise InputError(f'items = "{items}"', 'write "int8", or leave `items` out of the variant: then they are FP32')

@@ -7,8 +7,12 @@ as in `ingest_events`, many to a batch. A bad day is refused and named, the good
 **Run again** as often as you like: the same files give the same rows.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import Param, dag, task
 from wiring import CATALOG, DAG_DEFAULTS, EVENTS, actor, emit, settings
+
+LONG = timedelta(days=2)  # a year of a large shop; DAG_DEFAULTS are for a day's work
 
 
 @dag(schedule=None, doc_md=__doc__, tags=["ingest"],
@@ -16,7 +20,7 @@ from wiring import CATALOG, DAG_DEFAULTS, EVENTS, actor, emit, settings
              "last": Param("2017-11-26", type="string", format="date", title="Last day", description="Last day to load, included.")},
      **DAG_DEFAULTS)
 def load_history():
-    @task(outlets=[CATALOG])
+    @task(outlets=[CATALOG], execution_timeout=LONG)
     def load_catalogue(**context) -> dict:
         from ecomrec.ingest import load_catalog_history
 
@@ -25,7 +29,7 @@ def load_history():
         emit(context, CATALOG, params["last"], loaded)
         return loaded
 
-    @task(outlets=[EVENTS])
+    @task(outlets=[EVENTS], execution_timeout=LONG)
     def load_events(**context) -> dict:
         from ecomrec.ingest import load_history as load
 

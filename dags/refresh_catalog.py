@@ -10,14 +10,14 @@ the same day and by the same model. **Emits** `recommendations`. The lists are t
 live stays. It refuses when the rules or the champion changed: then `publish_recommendations` is the way.
 """
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Param, PartitionedAssetTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 from wiring import CATALOG, DAG_DEFAULTS, RECOMMENDATIONS, emit, settings
 
 from ecomrec.settings import Settings
 
 
-@dag(schedule=CATALOG if Settings().refresh_after_catalog else None, doc_md=__doc__, tags=["recommend", "publish"],
+@dag(schedule=PartitionedAssetTimetable(assets=CATALOG) if Settings().refresh_after_catalog else None, doc_md=__doc__, tags=["recommend", "publish"],
      params={"items": Param([], type="array", title="Item ids", description="Only these products. Blank: see below."),
              "category": Param(None, type=["null", "string"], title="Category", description="Only products of this category path and below."),
              "since": Param(None, type=["null", "string"], format="date-time", title="Since", description="Only products that the shop updated since then."),

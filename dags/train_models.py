@@ -21,7 +21,7 @@ from ecomrec.families import FAMILIES
 from ecomrec.settings import Settings
 
 # The queue says which worker (LocalExecutor ignores it, so a laptop runs the same DAG), the pool how many at once.
-GPU = {"queue": "gpu", "pool": "gpu"}
+GPU = {"queue": "gpu", "pool": "gpu", "execution_timeout": timedelta(days=1)}
 
 
 @dag(schedule=Settings().train_schedule or None, doc_md=__doc__, tags=["models"],

@@ -43,8 +43,12 @@ def accept_param() -> Param:
 
 
 def day_of(context: dict) -> str:
-    """The day a run is about: its Param `day`, else its partition. A run without either fails at once, not silently."""
+    """The day a run is about: its Param `day`, else its partition, else, of a run that a plain schedule started, the day before it. A run without any fails
+    at once, not silently."""
     day = context["params"].get("day") or context.get("partition_key")
+    run = context.get("dag_run")
+    if not day and run is not None and run.run_type == "scheduled":
+        day = (run.run_after - timedelta(days=1)).date().isoformat()
     if not day:
         raise AirflowFailException("this run has no day: fill in 'day' in the trigger form, or give a partition key")
     return day

@@ -22,7 +22,7 @@ before = set(sys.modules)
 started = time.monotonic()
 bag = DagBag(dag_folder=sys.argv[1])
 seconds = time.monotonic() - started
-dags = {d.dag_id: {"doc": d.doc_md or "", "tags": sorted(d.tags), "max_active_runs": d.max_active_runs, "catchup": d.catchup,
+dags = {d.dag_id: {"doc": d.doc_md or "", "tags": sorted(d.tags), "max_active_runs": d.max_active_runs, "catchup": d.catchup, "timetable": type(d.timetable).__name__,
                    "params": {k: d.params.get_param(k).schema | {"about": d.params.get_param(k).description} for k in d.params},
                    "tasks": {t.task_id: {"owner": t.owner, "retries": t.retries, "timeout": t.execution_timeout is not None,
                                          "backoff": t.retry_exponential_backoff, "queue": t.queue, "outlets": [o.name for o in t.outlets],
@@ -86,8 +86,26 @@ def test_heavy_work_goes_to_queues_of_its_own(parsed):
     assert queues["ingest_events.load"] == "default"
 
 
+def test_a_run_that_a_plain_schedule_started_is_about_the_day_before(tmp_path):
+    """The weekly training: no partition, nobody who filled in a form."""
+    code = """
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from airflow.sdk.api.datamodels._generated import DagRunType
+from wiring import day_of
+run = SimpleNamespace(run_type=DagRunType.SCHEDULED, run_after=datetime(2026, 11, 30, 3, tzinfo=UTC))
+print(day_of({"params": {"day": None}, "dag_run": run}), day_of({"params": {"day": "2026-11-01"}, "dag_run": run}), day_of({"params": {}, "partition_key": "2026-11-02", "dag_run": run}))
+run.run_type = DagRunType.MANUAL
+day_of({"params": {}, "dag_run": run})
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(DAGS)}, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["2026-11-29", "2026-11-01", "2026-11-02"] and "this run has no day" in done.stderr, done.stderr
+
+
 def test_a_daily_schedule_parses(tmp_path):
-    assert parse(tmp_path, ECOMREC_DAILY_SCHEDULE="0 0 * * *", ECOMREC_TRAIN_SCHEDULE="0 3 * * 1")["errors"] == {}
+    found = parse(tmp_path, ECOMREC_DAILY_SCHEDULE="0 0 * * *", ECOMREC_TRAIN_SCHEDULE="0 3 * * 1", ECOMREC_REFRESH_AFTER_CATALOG="true")
+    assert found["errors"] == {}
+    assert {found["dags"][name]["timetable"] for name in ("refresh_catalog", "publish_recommendations")} == {"PartitionedAssetTimetable"}, "events have a partition, and start nothing else"
 
 
 def test_ecomrec_does_not_import_airflow():

@@ -19,20 +19,20 @@ from wiring import CHAMPION, DAG_DEFAULTS, EVENTS, RECOMMENDATIONS, day_of, day_
 
 
 @dag(schedule=PartitionedAssetTimetable(assets=EVENTS | CHAMPION), doc_md=__doc__, tags=["recommend"],
-     params={"day": day_param("Day to publish for, YYYY-MM-DD. Blank: the day of the events or champion that started the run.")}, **DAG_DEFAULTS)
+     params={"day": day_param("Day to publish for, YYYY-MM-DD. Blank: the day of the events or champion that started the run, or the live day where that is later.")}, **DAG_DEFAULTS)
 def publish_recommendations():
     @task
     def prepare(**context) -> dict:
-        from ecomrec.publication import open_publication
+        from ecomrec.publication import day_to_publish, open_publication
         from ecomrec.recommend.shard import prepare
         from ecomrec.registry import champion
 
         found = champion(settings(), "recommender")
         if found is None:
             raise AirflowSkipException("no champion of the family 'recommender' yet: run train_models first")
-        plan = open_publication(settings(), context["run_id"], day_of(context), f"recommender/{found['version']} ({found['kind']})")
-        keep_from = prepare(settings(), plan, found["uri"])["keep_from"]
-        return {**plan, "model_uri": found["uri"], "keep_from": keep_from}
+        day, asked = day_of(context), bool(context["params"]["day"])
+        plan = open_publication(settings(), context["run_id"], day if asked else day_to_publish(settings(), day), f"recommender/{found['version']} ({found['kind']})")
+        return {**plan, "model_uri": found["uri"], "older": asked, "keep_from": prepare(settings(), plan, found["uri"])["keep_from"]}
 
     @task
     def shards(plan: dict) -> list[dict]:
@@ -74,7 +74,7 @@ def publish_recommendations():
         from ecomrec import outcomes
         from ecomrec.publication import go_live, prune
 
-        live = go_live(settings(), plan["publication_id"], found) | {"outcome": outcomes.watch(settings(), plan["day"])}
+        live = go_live(settings(), plan["publication_id"], found, older=plan["older"]) | {"outcome": outcomes.watch(settings(), plan["day"])}
         prune(settings())
         emit(context, RECOMMENDATIONS, plan["day"], live)
         return live

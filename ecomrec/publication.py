@@ -76,16 +76,25 @@ def audit(settings: Settings, publication_id: int, day: str, whole: bool = True)
             problems.append("no user at all")
         if problems:
             database.execute(connection, "publish/fail", {"publication_id": publication_id, "audit": Json(found)})
+        else:
+            database.execute(connection, "publish/mend", {"publication_id": publication_id})
     if problems:
         raise AuditFailed(f"publication {publication_id} of {day} may not go live: {'; '.join(problems)}",
                           "what was live stays; see the score tasks' logs, mend the cause and run the DAG again")
     return found
 
 
-def go_live(settings: Settings, publication_id: int, found: dict) -> dict:
+def day_to_publish(settings: Settings, day: str) -> str:
+    """`day`, or the day of what is live where that is later: a late file of last week is news for today's lists, not a reason to show last week's."""
+    with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
+        return max([day, *(live["day"] for live in database.query(connection, "refresh/live"))])
+
+
+def go_live(settings: Settings, publication_id: int, found: dict, *, older: bool = False, instead_of: int | None = None) -> dict:
     """Attaches the partitions, lets older statements end, then moves the pointer in one transaction. Twice is once.
 
-    Raises AuditFailed when it, or a model that made it, was rolled back meanwhile.
+    Raises AuditFailed when it, or a model that made it, was rolled back meanwhile; when a later day is live, but for `older`; and when another
+    publication than `instead_of` is live, where one is named.
     Attaching and moving in one transaction would not do: a reader that planned its query before and takes its snapshot
     after would follow the new pointer to a partition that is not in its plan, and see nothing (docs/decisions/0003).
     """
@@ -106,13 +115,14 @@ def go_live(settings: Settings, publication_id: int, found: dict) -> dict:
         while database.query(connection, "publish/old_readers", readers) and time.monotonic() < deadline:
             time.sleep(0.01)
         database.lock(connection, "go live")
-        for refused in database.query(connection, "publish/withdrawn", {"publication_id": publication_id}):
-            raise AuditFailed(f"publication {publication_id} may not go live: {refused['why']}",
-                              "what is live stays; run the DAG again, it builds a new publication with the champion of now")
+        for refused in database.query(connection, "publish/refused", {"publication_id": publication_id, "older": older, "instead_of": instead_of}):
+            raise AuditFailed(f"publication {publication_id} may not go live: {refused['why']}", f"what is live stays; {refused['remedy']}")
         parameters = {"publication_id": publication_id, "users": found["users"], "items": found["items"], "audit": Json(found)}
         if database.execute(connection, "publish/go_live", parameters):
             database.execute(connection, "publish/audit_log", {"actor": "publish_recommendations", "action": "publish",
                                                                "subject": f"publication {publication_id}", "detail": Json(found)})
+        elif database.query(connection, "publish/state", {"publication_id": publication_id}) == [{"state": "failed"}]:
+            raise AuditFailed(f"publication {publication_id} may not go live: its audit refused it", "what is live stays; mend the cause and run the task audit again")
     return {"publication_id": publication_id, "users": found["users"], "seconds": round(time.monotonic() - started, 3)}
 
 
@@ -120,13 +130,16 @@ def prune(settings: Settings) -> int:
     """Drops the rows of publications that are no longer kept; returns how many. A busy reader only delays it to the next run."""
     with database.connect(settings.shop_dsn, application="ecomrec prune") as connection:
         outdated = database.query(connection, "publish/outdated", {"kept": settings.publications_kept})
-    return sum(drop(settings, row["publication_id"]) for row in outdated)
+    return sum(drop(settings, row["publication_id"], only_outdated=True) for row in outdated)
 
 
-def drop(settings: Settings, publication_id: int) -> bool:
-    """Drops the rows of a publication; False when a reader was too busy with them."""
+def drop(settings: Settings, publication_id: int, only_outdated: bool = False) -> bool:
+    """Drops the rows of a publication; False when a reader was too busy with them, or with `only_outdated` when it is kept by now: a roll-back may have made it live."""
     try:
         with database.connect(settings.shop_dsn, application="ecomrec prune") as connection, connection.cursor() as cursor:
+            database.lock(connection, "go live")
+            if only_outdated and {"publication_id": publication_id} not in database.query(connection, "publish/outdated", {"kept": settings.publications_kept}):
+                return False
             cursor.execute(LOCK_TIMEOUT)
             for table in TABLES:
                 database.execute(connection, "publish/drop_partition", partition=partition(table, publication_id))

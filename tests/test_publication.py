@@ -132,6 +132,38 @@ def test_readers_never_see_half(filled):
     assert len(seen) == 2
 
 
+def test_an_older_day_takes_no_reader_back_but_by_hand(filled):
+    live = publish(filled)
+    older = build(filled, key="late files")
+    found = publication.audit(filled, older["publication_id"], DAY)
+    with connect(filled.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE ops.publications SET day = day - 7 WHERE publication_id = %s", (older["publication_id"],))
+    with pytest.raises(AuditFailed, match=f"publication {live['publication_id']} of the later day {DAY} is live"):
+        publication.go_live(filled, older["publication_id"], found)
+    assert (publication.day_to_publish(filled, "2001-01-01"), publication.day_to_publish(filled, "2099-01-01")) == (DAY, "2099-01-01")
+    publication.go_live(filled, older["publication_id"], found, older=True)
+    assert rows(filled.shop_dsn, "SELECT publication_id FROM ops.publications WHERE state = 'live'") == [(older["publication_id"],)]
+
+
+def test_what_was_mended_after_its_audit_goes_live_and_nothing_else_says_that_it_did(filled):
+    bad = build(filled, lists={"ann": ["i1"]})
+    with pytest.raises(AuditFailed, match="users = 1, expected 2"):
+        publication.audit(filled, bad["publication_id"], DAY)
+    with pytest.raises(AuditFailed, match="its audit refused it"):
+        publication.go_live(filled, bad["publication_id"], {"users": 1, "items": 1})
+    with connect(filled.shop_dsn) as connection, connection.cursor() as cursor:  # the shard is run again
+        cursor.execute(f"CREATE TEMPORARY TABLE his AS SELECT * FROM {(mine := publication.partition('user_recommendations', bad['publication_id']))}; UPDATE his SET user_id = 'bob'; INSERT INTO {mine} SELECT * FROM his")
+    publication.go_live(filled, bad["publication_id"], publication.audit(filled, bad["publication_id"], DAY))
+    assert len(rows(filled.shop_dsn, "SELECT FROM analytics.user_recommendations")) == 2
+
+
+def test_what_became_live_since_it_was_listed_is_not_dropped(filled):
+    first = publish(filled)
+    publish(filled, key="run-2")
+    assert not publication.drop(filled, first["publication_id"], only_outdated=True), "kept for a roll-back"
+    assert len(rows(filled.shop_dsn, "SELECT FROM recs.user_recommendations")) == 4
+
+
 def test_shards_hold_every_user_once(filled):
     shards = publication.open_publication(filled.model_copy(update={"shard_users": 1}), "s", DAY, "v")["shards"]
     assert shards == [{"shard": 0, "first_user": "ann", "next_user": "bob"}, {"shard": 1, "first_user": "bob", "next_user": None}]

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from ecomrec import database, profiles
-from ecomrec.errors import AuditFailed, InputError
+from ecomrec.errors import InputError
 from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import build as promotions
@@ -78,7 +78,7 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
             shop = open_shop(connection, settings, made, selling.load(connection, settings, made["model_uri"], made["day"]))
             parameters = {**window(settings, made["day"]), **shard, "field": settings.segment_field, "users": touched}
             source = "recommend/histories_of" if len(touched) < BY_NAME else "recommend/histories"
-            write_users(connection, made, shard["shard"], shop, parameters, name=source, users=np.array(touched))
+            write_users(connection, made, shard["shard"], shop, parameters, name=source, users=np.sort(np.array(touched)))  # by code point, whatever order the database has
         for table in TABLES:
             tombstones.purge(connection, fresh[table])
     return {"shard": shard["shard"], "scored": len(touched), "copied": copied, "seconds": round(time.monotonic() - started, 2)}
@@ -89,11 +89,6 @@ def publish(settings: Settings, made: dict, reason: str = "") -> dict:
     profiles.build(settings, made["publication_id"], made["day"])
     promotions.build(settings, made["publication_id"], made["day"])
     found = {**audit(settings, made["publication_id"], made["day"]), "refresh_of": made["live"], "reason": reason, "gone": len(made["gone"]), "other": len(made["other"])}
-    with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
-        [live] = database.query(connection, "refresh/live")
-    if live["publication_id"] not in (made["live"], made["publication_id"]):
-        raise AuditFailed(f"publication {live['publication_id']} went live while this refresh was built from {made['live']}",
-                          "run the refresh again, it starts from what is live now")
-    live = go_live(settings, made["publication_id"], found)
+    live = go_live(settings, made["publication_id"], found, instead_of=made["live"])
     prune(settings)
     return live

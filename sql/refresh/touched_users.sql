@@ -3,4 +3,3 @@
 SELECT user_id FROM {candidates} WHERE shard = %(shard)s AND EXISTS (SELECT FROM unnest(items) AS item WHERE item = ANY (%(numbers)s::integer[]))
 UNION
 SELECT user_id FROM {lists} WHERE shard = %(shard)s AND EXISTS (SELECT FROM unnest(item_ids) AS item WHERE item = ANY (%(items)s::text[]))
-ORDER BY user_id

@@ -1,0 +1,1 @@
+SELECT state FROM ops.publications WHERE publication_id = %(publication_id)s

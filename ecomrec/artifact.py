@@ -50,6 +50,11 @@ def facts(folder: Path) -> dict[str, Any]:
     return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
 
+def digest(folder: Path) -> str:
+    """What tells a sealed folder from every other one: the SHA-256 of its manifest, which names all files with theirs."""
+    return _sha256(folder / MANIFEST)
+
+
 def seal_again(store: Any, keys: list[str], changed: list[str]) -> None:
     """Records the new checksums of `changed` objects in the manifests above them: after an erasure the model still loads."""
     present = set(keys)

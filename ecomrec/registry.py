@@ -23,19 +23,19 @@ def register(settings: Settings, family: str, folder: Path, *, run_name: str, me
     """Logs the sealed model in `folder` as an MLflow run and registers it as the next version of `family`.
 
     Only what the manifest seals is kept, not what training left beside it. papers: file name -> text or a file, for people (report,
-    model card, pictures). The same `run_name` twice gives the same version: a task that was killed after registering goes on with
-    what it made. curves: name -> value by epoch. Returns `{"family", "version", "uri", "kind"}`.
+    model card, pictures). The same model twice under the same `run_name` gives the same version: a task that was killed after registering goes on
+    with what it made; another model, of a run whose stages were run again, is a version of its own. curves: name -> value by epoch. Returns `{"family", "version", "uri", "kind"}`.
     """
     from mlflow.exceptions import MlflowException
 
     manifest = artifact.read_manifest(folder)
-    client = _client(settings)
+    client, digest = _client(settings), artifact.digest(folder)
     experiment = _experiment(client, settings, family)
     for found in client.search_runs([experiment], filter_string=f"attributes.run_name = '{run_name}' and attributes.status = 'FINISHED'"):
         versions = client.search_model_versions(f"run_id = '{found.info.run_id}'")
-        if versions:
+        if versions and found.data.tags.get("manifest_sha256") == digest:
             return _described(versions[0])
-    tags = {"kind": manifest["kind"], "commit": _commit(), **tags}
+    tags = {"kind": manifest["kind"], "commit": _commit(), "manifest_sha256": digest, **tags}
     run = client.create_run(experiment, run_name=run_name, tags=tags)
     for name, value in metrics.items():
         client.log_metric(run.info.run_id, name, value)
@@ -103,7 +103,14 @@ def fetch(settings: Settings, uri: str) -> Path:
     key = uri.removeprefix(settings.store).lstrip("/")
     local = settings.home / "cache" / key
     if not (local / artifact.MANIFEST).is_file():
-        store.fetch_folder(key, local)
+        local.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=local.parent, prefix=".fetch-") as desk:  # whole before it has its name: tasks share the cache, and may be killed
+            store.fetch_folder(key, Path(desk) / "model")
+            try:
+                (Path(desk) / "model").rename(local)
+            except OSError:
+                if not (local / artifact.MANIFEST).is_file():  # else another task was first
+                    raise
     return local
 
 

@@ -53,6 +53,10 @@ def test_versions_promotion_and_rollback_as_the_registry_shows_them(shop, model)
     assert [(point.step, point.value) for point in client.get_metric_history(run, "loss")] == [(1, 3.0), (2, 2.0)]
     second = register(shop, model, "run-2")
     assert (first["version"], second["version"]) == ("1", "2")
+    np.save(model / "parts" / "table.npy", np.arange(4))
+    artifact.write_manifest(model, kind="popularity", day="2017-03-31")
+    third = register(shop, model)
+    assert third["version"] == "3" and np.load(registry.fetch(shop, third["uri"]) / "parts" / "table.npy").tolist() == [0, 1, 2, 3], "run again, the run made another model"
 
     registry.promote(shop, first, "the first", "test")
     registry.promote(shop, second, "better", "test")

@@ -4,11 +4,14 @@ In the shop's logs their rows go; in what was made from them their ids are blank
 their interactions go. A file is replaced whole, and only when something in it changes.
 """
 
+import codecs
 import csv
 import io
 import json
 import re
+import sys
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import duckdb
@@ -17,10 +20,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ecomrec.ingest.files import MAGIC
 from ecomrec.privacy.pseudonyms import SHAPE
 from ecomrec.privacy.traces import ERASED, Traces, UserField
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 BINARY = (".onnx", ".safetensors", ".faiss", ".index", ".bin", ".pt")
 CHUNK = 1 << 22  # bytes
 
@@ -94,9 +97,18 @@ def blank_pseudonyms(path: Path, target: Path) -> int:
 
 
 def _format(path: Path) -> tuple[str, str | None]:
-    """The name without the ending of its compression, and that."""
-    name = path.name.lower()
-    return name.removesuffix(".gz").removesuffix(".zst"), next((value for ending, value in COMPRESSIONS.items() if name.endswith(ending)), None)
+    """The name without the ending of its compression, and the compression: by the first bytes, as loading reads it, which names get wrong."""
+    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    return "rows.parquet" if start == b"PAR1" else name, next((compression for magic, compression in MAGIC.items() if start.startswith(magic)), None)
+
+
+def _text(raw: pa.NativeFile) -> io.TextIOWrapper:
+    """The characters of a stream in UTF-8, or UTF-16 where a byte order mark says so."""
+    stream = io.BufferedReader(raw, CHUNK)
+    wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return io.TextIOWrapper(stream, encoding="utf-16" if wide else "utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _lines(path: Path, target: Path | None, traces: Traces, user: UserField | None, compression: str | None) -> int:
@@ -107,7 +119,10 @@ def _lines(path: Path, target: Path | None, traces: Traces, user: UserField | No
     probes += [json.dumps(found)[1:-1].encode() for found in traces.ids if not found.isascii()]
     matches = 0
     with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
-        for line in io.BufferedReader(raw, CHUNK):
+        stream = io.BufferedReader(raw, CHUNK)
+        wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        # Lines end where JSON Lines end them; a text stream would end them at every kind of line end.
+        for line in (text.encode() for text in io.TextIOWrapper(stream, encoding="utf-16", newline="\n")) if wide else stream:
             if any(probe in line for probe in probes):
                 kept = _line(line, traces, user)
                 matches += kept != line
@@ -136,10 +151,12 @@ def _line(line: bytes, traces: Traces, user: UserField | None) -> bytes:
 def _csv(path: Path, target: Path | None, traces: Traces, user: UserField | None, compression: str | None) -> int:
     matches = 0
     with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
-        line = io.StringIO()
-        writer = csv.writer(line, lineterminator="\n")
-        names: list[str] = []
-        for row in csv.reader(io.TextIOWrapper(io.BufferedReader(raw, CHUNK), encoding="utf-8", errors="surrogateescape", newline="")):
+        csv.field_size_limit(sys.maxsize)
+        line, text, names = io.StringIO(), _text(raw), []
+        header = text.readline()
+        parted = max(",;\t|", key=header.count)  # the first of those that are as frequent: a comma
+        writer = csv.writer(line, delimiter=parted, lineterminator="\n")
+        for row in csv.reader(chain([header], text), delimiter=parted):
             clean = [traces.blank(cell) for cell in row]
             gone = user is not None and bool(names) and user.of(dict(zip(names, row, strict=False))) in traces.ids
             names = names or row

@@ -29,7 +29,7 @@ def keep_house(settings: Settings, today: str | None = None) -> dict:
     with database.connect(settings.shop_dsn, application="ecomrec housekeeping") as connection:
         done["leftovers"] = sweep(connection)
     done["work"] = drop_work(settings)
-    done["transformed"] = transform_missing(settings)
+    done["transformed"] = transform_missing(settings, day)
     with database.connect(settings.shop_dsn, application="ecomrec housekeeping") as connection:
         for table in PARTITIONED:  # Postgres analyzes partitions by itself, never the table above them
             database.execute(connection, "housekeeping/analyze", table=table)
@@ -98,8 +98,9 @@ def drop_work(settings: Settings) -> int:
     return removed
 
 
-def transform_missing(settings: Settings) -> int:
-    """Makes the daily tables of days that were loaded before there were any; returns the days."""
+def transform_missing(settings: Settings, today: date) -> int:
+    """Makes the daily tables of days that were loaded before there were any, none that retention would take away again; returns the days."""
+    kept = min((days for name in set(PARTITIONED.values()) if (days := getattr(settings, name))), default=0)
     with database.connect(settings.shop_dsn, application="ecomrec housekeeping") as connection:
-        days = [str(row["day"]) for row in database.query(connection, "housekeeping/days_without_transforms")]
+        days = [str(row["day"]) for row in database.query(connection, "housekeeping/days_without_transforms", {"first": today - timedelta(days=kept) if kept else None})]
     return sum(transforms.build(settings, day, day, echo=lambda line: None)["days"] for day in days)

@@ -100,10 +100,11 @@ class S3Store(Store):
                                    config=Config(retries={"mode": "standard", "total_max_attempts": ATTEMPTS}, **SECONDS))
 
     def objects(self, prefix: str) -> list[Object]:
-        """Everything below `prefix`, sorted, however many pages of a thousand that is."""
+        """Everything below `prefix`, sorted, however many pages of a thousand that is; without the empty objects that consoles keep for a folder."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix).rstrip("/") + "/")
         skip = len(self._key(""))
-        return sorted(Object(found["Key"][skip:], found["Size"], found["ETag"].strip('"')) for page in pages for found in page.get("Contents", ()))
+        return sorted(Object(found["Key"][skip:], found["Size"], found["ETag"].strip('"')) for page in pages for found in page.get("Contents", ())
+                      if not found["Key"].endswith("/"))
 
     def fetch(self, key: str, folder: Path) -> Path:
         """A local path with the object's bytes. Raises InputError when the object is gone."""

@@ -41,6 +41,9 @@ def test_only_what_is_past_its_retention_goes_and_days_without_transforms_get_th
     assert rows(shop.shop_dsn, "SELECT count(*) FROM core.events") == [(1,)]
     assert rows(shop.shop_dsn, "SELECT count(*) FROM core.sessions") == [(2,)]  # February ended 19 days ago
     assert rows(shop.shop_dsn, "SELECT count(*) FROM core.item_daily") == [(3,)]
+    kept = with_retention(shop, partitions_ahead=1, retention_item_daily=20)
+    assert housekeeping.keep_house(kept, str(TODAY))["dropped"] == ["core.item_daily_202601"]
+    assert housekeeping.keep_house(kept, str(TODAY))["transformed"] == 0 and len(partitions(shop.shop_dsn, "core.item_daily")) == 2, "what retention takes away is not made again"
 
 
 def test_a_reader_delays_a_drop_and_nothing_else(shop):

@@ -16,7 +16,7 @@ import duckdb
 from ecomrec.contract import Contract
 from ecomrec.duck import open_duck, raise_if_full, stream
 from ecomrec.errors import InputError
-from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, fetch
+from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, delivered, fetch
 from ecomrec.ingest.mapping import Mapping, load_mapping, user_field
 from ecomrec.ingest.mend import mend
 from ecomrec.ingest.projection import arriving, projection, too_deep
@@ -58,9 +58,12 @@ class Scratch:
         self.duck.execute(f"CREATE TABLE parsed (day DATE, file INTEGER, line BIGINT, {columns}, reason VARCHAR, dropped VARCHAR, payload VARCHAR, shape VARCHAR)")
 
     def read_day(self, day: str) -> list[File]:
-        """Parses the day's files. Raises InputError naming what is missing, broken or of an unknown format."""
+        """Parses the day's files. Raises InputError naming what is missing, broken, of an unknown format or still being written."""
         files = fetch(self.store, self.contract.kind, day, self.folder)
         self.read(files)
+        now = {found.key: found.etag for found in delivered(self.store, self.contract.kind, day)}
+        if changed := [file.key for file in files if now.get(file.key) != file.etag]:
+            raise InputError(f"{changed[0]} changed while it was read", f"run {day} again when its delivery is complete; {STAYS}")
         return files
 
     def read(self, files: list[File], any_day: bool = False) -> None:

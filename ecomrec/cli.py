@@ -34,12 +34,13 @@ def settings() -> Settings:
 def up(detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when everything is healthy; `ecomrec down` stops it.")] = False) -> None:
     """Start PostgreSQL and Airflow; stay until Ctrl-C, or --detach."""
     from ecomrec import runtime
+    from ecomrec.demo_report import masked
     from ecomrec.runtime import supervisor
 
     effective = settings()
     try:
         stack = runtime.up(effective, detach, typer.echo)
-        typer.echo(f"Airflow:  {stack['url']}   login {stack['user']} / {stack['password']}\nPostgres: {effective.shop_dsn}")
+        typer.echo(f"Airflow:  {stack['url']}   login {stack['user']} / {stack['password']}\nPostgres: {masked(effective.shop_dsn)}")
         if detach or not stack["started"]:
             typer.echo("`ecomrec down` stops it.")
             return
@@ -122,7 +123,7 @@ def replay(
     """Write a public data set into the object store as the daily files that a shop's log shipper would write."""
     from ecomrec.replay import write
 
-    done = write(settings(), dataset, _day(first), _day(last), path=path, echo=typer.echo)
+    done = write(settings(), dataset, cli_ingest.the_day(first), cli_ingest.the_day(last), path=path, echo=typer.echo)
     typer.echo(json.dumps(done))
 
 
@@ -197,7 +198,7 @@ def why(user: Annotated[str, typer.Argument(help="The user's id as it is stored,
         with database.connect(settings().shop_dsn, application="ecomrec why") as connection:
             live = next(iter(database.query(connection, "rollback/live")), None)
         day = str(live["day"]) if live else date.today().isoformat()
-    found = explain(settings(), user, item, _day(day))
+    found = explain(settings(), user, item, cli_ingest.the_day(day))
     typer.echo(f"{found['model']}: score {found['score']:.4f}, place {found['rank']:,} of all it knows, from {found['purchases']:,} purchases up to {day}")
     for name, value in found["parts"].items():
         typer.echo(f"  {name:<12} {value:+.4f}")
@@ -256,7 +257,7 @@ def tune(
 
     from ecomrec import dataset, tuning
 
-    effective, last = settings(), _day(day)
+    effective, last = settings(), cli_ingest.the_day(day)
     with tempfile.TemporaryDirectory(prefix="ecomrec-tune-") as folder:
         dataset.build(effective, last, Path(folder))
         found = tuning.search(effective, Path(folder), study or f"recommender-{last}", trials, typer.echo)
@@ -278,6 +279,8 @@ def sql(statement: Annotated[str, typer.Argument(help="For example: SELECT * FRO
             cursor.execute(statement)
         except psycopg2.Error as error:
             raise EcomrecError(f"Postgres refused the query: {str(error).strip()}", "see docs/architecture.md for the views") from None
+        if cursor.description is None:
+            raise EcomrecError("the statement returns no rows", "ask with SELECT; to change something, open `ecomrec psql`")
         table = Table(*(column.name for column in cursor.description or ()))
         for row in cursor.fetchmany(1000):
             table.add_row(*("" if value is None else str(value) for value in row))
@@ -308,19 +311,16 @@ def search(query: Annotated[str, typer.Argument(help="What a shopper would type.
 @app.command()
 def psql() -> None:
     """Open psql on the shop's database."""
+    from psycopg2.extensions import make_dsn, parse_dsn
+
     from ecomrec.runtime.postgres import binary
 
-    os.execv(binary("psql"), ["psql", settings().shop_dsn])
+    place = parse_dsn(settings().shop_dsn)
+    password = place.pop("password", None)  # a command line is read by every user of the machine
+    os.execve(binary("psql"), ["psql", make_dsn(**place)], {**os.environ, **({"PGPASSWORD": password} if password else {})})
 
 
 cli_ingest.add(app, settings)
-
-
-def _day(text: str) -> str:
-    try:
-        return date.fromisoformat(text).isoformat()
-    except ValueError:
-        raise EcomrecError(f"{text!r} is not a day", "write it as YYYY-MM-DD, for example 2017-06-01") from None
 
 
 def main() -> None:

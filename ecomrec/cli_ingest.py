@@ -1,39 +1,58 @@
 """The command line of ingest: `loads`, `rejects` and `check-mapping`. Heavy work is imported by the command that does it."""
 
+from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ecomrec.errors import EcomrecError
 from ecomrec.settings import Settings
 
-Kind = Annotated[str, typer.Option(help="events or catalog.")]
+
+class Kind(StrEnum):
+    """What is loaded."""
+
+    events = "events"
+    catalog = "catalog"
+
+
+Of = Annotated[Kind, typer.Option(help="What was loaded.")]
+
+
+def the_day(text: str) -> str:
+    """`text` as a day. Raises EcomrecError."""
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise EcomrecError(f"{text!r} is not a day", "write it as YYYY-MM-DD, for example 2017-06-01") from None
 
 
 def add(app: typer.Typer, settings) -> None:
     """Registers the commands; `settings()` gives the effective ones."""
 
     @app.command()
-    def loads(kind: Kind = "events", stale: Annotated[bool, typer.Option("--stale", help="Only days whose files are not the ones that were loaded.")] = False,
+    def loads(kind: Of = Kind.events, stale: Annotated[bool, typer.Option("--stale", help="Only days whose files are not the ones that were loaded.")] = False,
               reload: Annotated[bool, typer.Option("--reload", help="Load the stale days again, from all their files.")] = False) -> None:
         """Every day's newest load: who, when, how many rows, and whether its files are still the same."""
         _loads(settings(), kind, stale, reload)
 
     @app.command()
-    def rejects(kind: Kind = "events", day: Annotated[str, typer.Option(help="Only this day, YYYY-MM-DD.")] = "",
+    def rejects(kind: Of = Kind.events, day: Annotated[str, typer.Option(help="Only this day, YYYY-MM-DD.")] = "",
                 reason: Annotated[str, typer.Option(help="Only reasons that contain this text.")] = "",
                 file: Annotated[str, typer.Option(help="Only files whose key contains this text.")] = "",
                 rows: Annotated[int, typer.Option(help="Show this many rows as they came, instead of counts.")] = 0,
                 redrive: Annotated[bool, typer.Option("--redrive", help="Load the days concerned again, with the present mapping.")] = False) -> None:
         """Rows that were set aside: by day, reason and file, as they came, or loaded again after a mapping was mended."""
-        _rejects(settings(), kind, {"kind": kind, "day": day or None, "reason": f"%{reason}%", "file": f"%{file}%", "rows": rows}, redrive)
+        _rejects(settings(), kind, {"kind": kind, "day": the_day(day) if day else None, "reason": f"%{reason}%", "file": f"%{file}%", "rows": rows}, redrive)
 
     @app.command()
     def check_mapping(mapping: Annotated[Path, typer.Argument(help="The TOML file.")], sample: Annotated[Path, typer.Argument(help="A file of the shop's rows.")],
-                      kind: Kind = "events", day: Annotated[str, typer.Option(help="The folder's day, to check event times against.")] = "",
+                      kind: Of = Kind.events, day: Annotated[str, typer.Option(help="The folder's day, to check event times against.")] = "",
                       rows: Annotated[int, typer.Option(help="Rows to show.")] = 20) -> None:
         """What a mapping makes of each row of a sample, and which rows it would refuse and why. Writes nothing."""
-        _check_mapping(settings(), mapping, sample, kind, day, rows)
+        _check_mapping(settings(), mapping, sample, kind, the_day(day) if day else "", rows)
 
 
 def _show(title: str, columns: list[str], rows: list[tuple]) -> None:

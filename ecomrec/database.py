@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal, TextIO
 import psycopg2
 from psycopg2 import sql as pg
 
-from ecomrec.errors import DatabaseDown
+from ecomrec.errors import DatabaseDown, SettingsError
 from ecomrec.settings import ROOT
 
 SQL_FOLDER = ROOT / "sql"
@@ -41,6 +41,8 @@ def connect(dsn: str, *, application: str = "ecomrec") -> Iterator[psycopg2.exte
     """
     try:
         connection = psycopg2.connect(dsn, application_name=application, connect_timeout=10)
+    except psycopg2.ProgrammingError:  # its text repeats the URL, password and all
+        raise SettingsError("a database URL is none of Postgres's", "write ECOMREC_DATABASE_URL as postgresql://user:password@host:port/database") from None
     except psycopg2.OperationalError as error:
         raise DatabaseDown(f"cannot connect to Postgres: {str(error).strip()}",
                            "check that it runs (`ecomrec status`) and that ECOMREC_DATABASE_URL is right") from error

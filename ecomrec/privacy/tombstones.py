@@ -4,9 +4,13 @@ Whoever writes user ids does so in a transaction that begins with `shield` and e
 waits for its end, or has set its tombstone before and is seen by the purge.
 """
 
+import os
+from pathlib import Path
+
 from ecomrec import database
 from ecomrec.errors import SettingsError
 from ecomrec.privacy import pseudonyms
+from ecomrec.privacy.traces import ERASED
 from ecomrec.settings import Settings
 
 BARRIER = "erasure"
@@ -36,3 +40,22 @@ def shield(connection, keys: pseudonyms.Pseudonyms | None = None) -> None:
 def purge(connection, table: str) -> int:
     """Deletes from a table that this transaction has filled who has been erased; returns the rows."""
     return database.execute(connection, "privacy/purge", table=table)
+
+
+def blank(settings: Settings, file: Path, column: str) -> int:
+    """Takes who has been erased out of a column of a Parquet file that was made from what was read before; returns the cells. For files that take
+    long to make: an erasure meanwhile has searched them already."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with database.connect(settings.shop_dsn, application="ecomrec blank") as connection:
+        shield(connection)
+        gone, table = [row["user_id"] for row in database.query(connection, "privacy/erased")], pq.read_table(file)
+        held = pc.is_in(table[column], value_set=pa.array(gone, table[column].type))
+        if count := pc.sum(held).as_py() or 0:
+            table = table.set_column(table.column_names.index(column), column, pc.if_else(held, pa.scalar(ERASED, table[column].type), table[column]))
+            made = file.with_name(f".{file.name}")
+            pq.write_table(table, made)
+            os.replace(made, file)
+    return count

@@ -254,3 +254,12 @@ def test_short_ids_and_words_are_looked_for_where_ids_stand_only(shop):
         assert (user in found.words) is searched
         assert found.blank(f"about {user}.") == ("about <erased>." if searched else f"about {user}.")
         assert found.blank({"k": [found.parameters["pseudonyms"][0]]}) == {"k": ["<erased>"]}
+
+
+def test_what_is_made_while_she_is_erased_does_not_name_her(shop, tmp_path):
+    file, mine = tmp_path / "evaluation.parquet", pseudonyms.of(shop).of(ANNA)
+    pq.write_table(pa.table({"unit": [mine, "uBBBBBBBBBBBBBBBBBBBBBB"], "candidate": [0.5, 0.25]}), file)
+    assert tombstones.blank(shop, file, "unit") == 0
+    tombstones.bury(shop, [mine])
+    assert tombstones.blank(shop, file, "unit") == 1
+    assert pq.read_table(file).to_pydict() == {"unit": [traces.ERASED, "uBBBBBBBBBBBBBBBBBBBBBB"], "candidate": [0.5, 0.25]}

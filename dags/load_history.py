@@ -10,7 +10,10 @@ as in `ingest_events`, many to a batch. A bad day is refused and named, the good
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowFailException
 from wiring import CATALOG, DAG_DEFAULTS, EVENTS, actor, emit, settings
+
+from ecomrec.errors import ValidationFailed
 
 LONG = timedelta(days=2)  # a year of a large shop; DAG_DEFAULTS are for a day's work
 
@@ -34,7 +37,10 @@ def load_history():
         from ecomrec.ingest import load_history as load
 
         params = context["params"]
-        loaded = load(settings(), params["first"], params["last"], actor=actor(context))
+        try:
+            loaded = load(settings(), params["first"], params["last"], actor=actor(context))
+        except ValidationFailed as error:  # a second try would load the good days again, and refuse the same ones
+            raise AirflowFailException(str(error)) from None
         emit(context, EVENTS, params["last"], loaded)
         return loaded
 

@@ -56,7 +56,7 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
         facts = {"sums": manifest.hashes(scratch.files), "actor": actor, "fields": {}, "changes": {}, "results": {}}
         try:
             _check(settings, scratch, counts, accept_anyway, echo, facts)
-            _stage_and_apply(settings, scratch, files, counts, facts, stages, library, accept_anyway)
+            _stage_and_apply(settings, scratch, files, counts, facts, stages, library, accept_anyway, lambda: _until_next_snapshot(settings, days[-1]) == again)
         except (InputError, ValidationFailed) as error:
             with database.connect(settings.shop_dsn, application="ecomrec refuse catalog") as connection:
                 for day in sorted(set(files) & set(days)):
@@ -86,7 +86,9 @@ def _parse(settings: Settings, scratch: Scratch, days: list[str], again: list[st
     return files
 
 
-def _stage_and_apply(settings: Settings, scratch: Scratch, files: dict[str, list], counts: dict[str, Counts], facts: dict, stages: Stages, library, accept_anyway: str) -> None:
+def _stage_and_apply(settings: Settings, scratch: Scratch, files: dict[str, list], counts: dict[str, Counts], facts: dict, stages: Stages, library, accept_anyway: str,
+                     alone: Callable[[], bool]) -> None:
+    """`alone()`: whether the days that came after these are still those that were read again."""
     columns = (*CATALOG.fields, "loaded_day")
     wanted = ", ".join([ROW.get(name, name) for name in CATALOG.fields] + ["day"])
     with staging_table(settings, "catalog", "ingest/create_staging", model="core.items") as table:
@@ -104,6 +106,8 @@ def _stage_and_apply(settings: Settings, scratch: Scratch, files: dict[str, list
                                        f"mend the shop's export, or when it is meant run the day again with `accept_anyway` and the reason; {STAYS}")
         with database.connect(settings.shop_dsn, application="ecomrec load catalog") as connection:
             database.lock(connection, "catalog")
+            if not alone():
+                raise InputError(f"another load of the catalogue ended while {sorted(files)[0]} was read, for a later day", f"run it again, it reads that day too; {STAYS}")
             for day in sorted(files):
                 with stages.stage("apply"):
                     database.execute(connection, "ingest/apply_catalog", {"day": day, "whole": day in snapshots}, table=table)

@@ -48,6 +48,7 @@ CLASSIFIER = [
     {"name": "pruned", "layers": 2, "heads": 6, "channels": 512, "vocabulary": True, "distil": {"epochs": 1, "batch": 64, "learning_rate": 5e-4}, "int8": "dynamic"}]
 RETRIEVER = [
     {"name": "layers_2_untaught", "layers": 2}, {"name": "layers_2", "layers": 2, "distil": {}},
+    {"name": "slim", "layers": 1, "heads": 6, "channels": 768, "width": 128, "vocabulary": True, "distil": {"epochs": 8, "batch": 128, "learning_rate": 1.5e-3}, "int8": "dynamic"},
     {"name": "conv", "conv": {"dim": 256, "layers": 2}, "vocabulary": True, "distil": {"epochs": 8, "batch": 128, "learning_rate": 3e-3}, "int8": "dynamic"}]
 NEW = {"epochs": 12, "learning_rate": 3e-3, "users": 20000}  # what a new user encoder learns from
 RECOMMENDER = [

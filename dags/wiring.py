@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import Asset, Connection, CronPartitionTimetable, Param
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
-from pydantic import SecretStr
 
 from ecomrec import assets
 from ecomrec.settings import Settings
@@ -61,15 +60,7 @@ def actor(context: dict) -> str:
 
 def settings() -> Settings:
     """The task's settings: the environment's, with what the Connections `ecomrec_db` (Postgres) and `ecomrec_s3` (the bucket's key) say where they exist."""
-    found = Settings()
-    if not found.embedded_postgres and (database := _connection("ecomrec_db")):
-        found = found.model_copy(update={"database_url": SecretStr(database.get_uri())})
-    if found.store.startswith("s3://") and (bucket := _connection("ecomrec_s3")):
-        update = {"s3_access_key_id": bucket.login or "", "s3_secret_access_key": SecretStr(bucket.password) if bucket.password else None}
-        extra = bucket.extra_dejson
-        update |= {"s3_endpoint_url": extra.get("endpoint_url", found.s3_endpoint_url), "s3_region": extra.get("region_name", found.s3_region)}
-        found = found.model_copy(update=update)
-    return found
+    return Settings().connected(_connection)
 
 
 def _connection(name: str) -> Connection | None:

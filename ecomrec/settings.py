@@ -4,9 +4,10 @@
 """
 
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
 from pydantic import Field, SecretStr, StringConstraints, model_validator
@@ -113,6 +114,18 @@ class Settings(BaseSettings):
             raise ValueError(f"ECOMREC_RETENTION_EVENTS={self.retention_events} would drop days that training reads: make it 0 (keep all) or at least "
                              f"ECOMREC_HISTORY_DAYS={self.history_days}")
         return self
+
+    def connected(self, connection: Callable[[str], Any]) -> "Settings":
+        """These settings with what Airflow's Connections `ecomrec_db` (Postgres) and `ecomrec_s3` (the bucket's key) say; `connection(name)` gives one, or None."""
+        found = self
+        if not self.embedded_postgres and (database := connection("ecomrec_db")):
+            found = found.model_copy(update={"database_url": SecretStr(database.get_uri())})
+        if self.store.startswith("s3://") and (bucket := connection("ecomrec_s3")):
+            extra = bucket.extra_dejson
+            found = found.model_copy(update={
+                "s3_access_key_id": bucket.login or "", "s3_secret_access_key": SecretStr(bucket.password) if bucket.password else None,
+                "s3_endpoint_url": extra.get("endpoint_url", self.s3_endpoint_url), "s3_region": extra.get("region_name", self.s3_region)})
+        return found
 
     @property
     def embedded_postgres(self) -> bool:

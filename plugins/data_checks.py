@@ -17,6 +17,17 @@ app = FastAPI(title="ecomrec data checks", docs_url=None, redoc_url=None, openap
 PAGE = "<!doctype html><meta charset=utf-8><style>:root{{color-scheme:light dark}}body{{font:14px/1.6 system-ui,sans-serif;margin:2rem}}</style><h1>Data checks</h1>{}"
 
 
+def _connection(name: str):
+    """The Connection of this name, as tasks see it, or None."""
+    from airflow.exceptions import AirflowNotFoundException
+    from airflow.models.connection import Connection
+
+    try:
+        return Connection.get_connection_from_secrets(name)
+    except AirflowNotFoundException:
+        return None
+
+
 @app.get("/{dag_id}/{run_id:path}", response_class=HTMLResponse, dependencies=[Depends(requires_access_dag(method="GET"))])
 def checks(dag_id: str, run_id: str, page: int = -1) -> HTMLResponse:
     """The run's page; a list of them when it loaded several batches of days; a sentence when it loaded nothing that is checked."""
@@ -24,7 +35,7 @@ def checks(dag_id: str, run_id: str, page: int = -1) -> HTMLResponse:
     from ecomrec.settings import Settings
     from ecomrec.store import open_store
 
-    settings = Settings()
+    settings = Settings().connected(_connection)
     actors = (f"{dag_id} {run_id}", f"{dag_id} {run_id.replace(' ', '+')}")  # a + in an address may arrive as a blank
     with database.connect(settings.shop_dsn, application="ecomrec data checks") as connection:
         found = next((rows for actor in actors if (rows := database.query(connection, "validation/docs_of_run", {"actor": actor}))), [])

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -153,3 +154,16 @@ def test_what_s3_throttles_is_asked_again(tmp_path, source):
 def test_an_object_that_is_gone_is_named(s3, tmp_path):
     with pytest.raises(InputError, match=r"s3://gone/raw/x cannot be fetched"):
         bucket(in_s3(s3, "s3://gone")).fetch("raw/x", tmp_path)
+
+
+def test_connections_of_airflow_say_where_the_bucket_and_the_database_are():
+    there = {"ecomrec_db": SimpleNamespace(get_uri=lambda: "postgresql://u:p@db/shop"),
+             "ecomrec_s3": SimpleNamespace(login="who", password="secret", extra_dejson={"endpoint_url": "http://store:9000"})}
+    own = Settings(_env_file=None, store_url="s3://bucket", s3_region="eu-central-1", s3_access_key_id="old",
+                   **dict.fromkeys(("database_url", "airflow_database_url", "mlflow_database_url"), "postgresql://x/y"))
+    found = own.connected(there.get)
+    assert (found.shop_dsn, found.airflow_dsn) == ("postgresql://u:p@db/shop", "postgresql://x/y")
+    assert (found.s3_access_key_id, found.s3_secret_access_key.get_secret_value(), found.s3_endpoint_url, found.s3_region) == ("who", "secret", "http://store:9000", "eu-central-1")
+    assert own.connected({}.get) == own
+    embedded = Settings(_env_file=None)
+    assert embedded.connected(there.get) == embedded

@@ -54,7 +54,7 @@ def test_a_slow_or_moody_candidate_is_refused(shop, data, candidate, judge, monk
     load = loading.load
     with monkeypatch.context() as patch:
         patch.setattr(facts, "SINGLES", 3)
-        patch.setattr(facts.serving, "load", lambda *given: Odd(load(*given), **how))
+        patch.setattr(facts.loading, "load", lambda *given: Odd(load(*given), **how))
         facts.measure(shop, "recommender", data, candidate)
     _, verdicts = judge(candidate)
     assert verdicts[f"limit: {gate}"]["refuses"]

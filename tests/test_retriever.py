@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ecomrec import retriever
+from ecomrec import canary, retriever
 from ecomrec.compression import retriever as compression
 from ecomrec.compression.retriever import compress
 from ecomrec.errors import InputError, SettingsError
@@ -65,6 +65,8 @@ def test_it_stands_before_canaries(made):
     settings, dataset, folder, *_ = made
     found = retriever.answers(settings, dataset, folder)
     assert len(found) == len(pq.read_table(folder / "evaluation.parquet")) and all(0 < len(set(one)) == len(one) <= 10 for one in found)
+    looked = canary.look(settings, "retriever", dataset, folder, folder / "baselines" / "bm25")
+    assert looked["canaries"] == len(found) and looked["same"] == 1.0 and looked["overlap"] > 0.02
 
 
 def test_it_learns_words_that_no_title_has(made):

@@ -220,13 +220,14 @@ def split(found: dict[str, dict[str, float]], seed: int, folder: Path) -> None:
 
 
 @contextmanager
-def recipe_with(train: dict, augment: dict):
-    """The classifier's recipe with some switches set otherwise."""
+def recipe_with(train: dict, augment: dict, plain: bool):
+    """The classifier's recipe with some switches set otherwise; `plain`: only exported, not compressed."""
     from ecomrec import labels
 
     rules, before = labels.recipe(), labels.recipe
     rules["train"].update(train)
     rules["augment"].update(augment)
+    rules["compress"]["variants"] = rules["compress"]["variants"][:1 if plain else None]
     labels.recipe = lambda: rules
     try:
         yield
@@ -234,14 +235,14 @@ def recipe_with(train: dict, augment: dict):
         labels.recipe = before
 
 
-def trained(found: dict, seed: int, train: dict, augment: dict | None = None, **given):
+def trained(found: dict, seed: int, train: dict, augment: dict | None = None, plain: bool = False, **given):
     """`(served model, data set folder's test part, its typed-wrong texts, training facts)` of one seed; `given`: settings."""
     from ecomrec import query_classifier
     from ecomrec.compression.query_classifier import compress as compress_classifier
     from ecomrec.models import encoder_classifier
     from ecomrec.settings import Settings
 
-    with tempfile.TemporaryDirectory(prefix="ecomrec-") as home, recipe_with(train, augment or {}):
+    with tempfile.TemporaryDirectory(prefix="ecomrec-") as home, recipe_with(train, augment or {}, plain):
         dataset, folder = Path(home) / "dataset", Path(home) / "model"
         folder.mkdir()
         split(found, seed, dataset)
@@ -413,7 +414,7 @@ def searches() -> dict:
 
 
 def ablation() -> dict:
-    """What each switch of the recipe is worth: completejourney, seed 1, a third of the budget; macro-F1 clean and with typing errors. SYNONYMS were written for this."""
+    """What each switch of the recipe is worth: completejourney, seed 1, a third of the budget, exported and not compressed; macro-F1 clean and with typing errors. SYNONYMS were written for this."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(SYNONYMS))
         file.flush()
@@ -428,7 +429,7 @@ def _ablation(synonyms: str) -> dict:
                 "no_weight_decay": ({"weight_decay": 0.0}, {}), "no_warmup": ({"warmup": 0.0}, {})}
     cases = {"ablation.back_translation": {"left_out": "it is a hook for a local translation model, and no package registry has one"}}
     for name, (train, augment) in variants.items():
-        model, test, typed, facts = trained(found, SEEDS[0], small | train, augment)
+        model, test, typed, facts = trained(found, SEEDS[0], small | train, augment, plain=True)
         result = measured(model, test, typed)
         cases[f"ablation.{name}"] = {key: figure(result[key], "0-1") for key in ("clean.macro_f1", "typo.macro_f1", "clean.top1", "clean.ece")} | {
             "queries_per_s": figure(facts["queries_per_s"], "queries/s")}

@@ -134,6 +134,9 @@ def search() -> Iterator[str]:
         yield "What each switch of the classifier's recipe is worth, on grocery product texts, one seed, a third of the budget (`python -m benchmarks.search ablation`):\n"
         yield compared({name: [cases.get(key, figure) for figure in ("clean.macro_f1", "typo.macro_f1", "clean.ece", "queries_per_s")] for name, key in switches.items()},
                        ["macro-F1", "macro-F1, one typing error", "ECE", "queries a second in training"])[1]
+    if cases.get("speed.ratio") is not None:
+        yield (f"Fine-tuning the classifier: {number(cases.get('speed.ours'))} queries a second, {number(cases.get('speed.ratio'))} x the plain Trainer of Transformers "
+               f"({number(cases.get('speed.transformers_trainer'))}: every layer, float32, the same batch; `python -m benchmarks.search speed`).\n")
     told = {"mean reciprocal rank of ours": "mrr10", "… for who asks": "mrr10_for_user", "most popular completion": "mrr10_most_popular", "… of well-typed queries: ours": "well_typed.mrr10",
             "… for who asks ": "well_typed.mrr10_for_user", "… most popular": "well_typed.mrr10_most_popular", "look-up, median ms": "lookup_p50_ms", "look-up, 95th percentile ms": "lookup_p95_ms"}
     yield "Completions of the query that was then typed (searches SIMULATED from real purchases), and the time of a look-up in Postgres:\n"

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from ecomrec import artifact
 from ecomrec.dataset import TEST, VALID, Dataset
-from ecomrec.heldout import before, held_out, known_until, popular, quality
+from ecomrec.heldout import before, held_out, known_until, popular, popularity_days, quality
 from ecomrec.models import Recency, als, decayed_counts, ease, frequency, itemitem, popularity, words
 from ecomrec.settings import Settings
 
@@ -36,7 +36,7 @@ def fit_baselines(settings: Settings, data: Dataset, folder: Path, rules: dict, 
         kind = type(model).__module__.rpartition(".")[2]  # the module that saves it is the manifest's kind
         {"popularity": popularity, "frequency": frequency, "itemitem": itemitem, "als": als}[kind].save(place, model)
         np.save(place / "item_vectors.npy", vectors)
-        artifact.write_manifest(place, kind=kind, day=data.meta["day"], popularity_days=0 if data.by_user else rules["popularity"]["days"], items=len(data.item_ids), baseline=name)
+        artifact.write_manifest(place, kind=kind, day=data.meta["day"], popularity_days=popularity_days(data, rules["popularity"]["days"]), items=len(data.item_ids), baseline=name)
         echo(f"{name}: {chosen[name]}")
     return chosen
 

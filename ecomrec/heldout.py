@@ -24,10 +24,15 @@ def known_until(data: Dataset, part: int) -> int:
     return data.end if data.by_user else (data.valid_from if part == VALID else data.test_from) - 1
 
 
+def popularity_days(data: Dataset, days: int) -> int:
+    """Days that `popular` counts, of `days` that the recipe names; 0: all."""
+    return 0 if data.by_user else days
+
+
 def popular(data: Dataset, part: int, days: int) -> np.ndarray:
     """Purchases of each item on the last `days` days before `part`; split by user, on all days. float32 [I]."""
     past, last = data.part < part, known_until(data, part)
-    return popularity.count(data.item[past], data.day[past], data.weight[past], last + 1, 10**6 if data.by_user else days, len(data.item_ids))
+    return popularity.count(data.item[past], data.day[past], data.weight[past], last + 1, popularity_days(data, days) or 10**6, len(data.item_ids))
 
 
 def held_out(data: Dataset, part: int, seed: int = 0, most: int | None = None) -> dict:

@@ -24,7 +24,7 @@ from ecomrec.compression import graph, search, students, user_students, variants
 from ecomrec.dataset import TEST, VALID
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import AuditFailed, InputError
-from ecomrec.heldout import K, before, held_out, popular
+from ecomrec.heldout import K, before, held_out, popular, popularity_days
 from ecomrec.models import Histories, itemitem, serving, standin, tables
 from ecomrec.models.encoder import warm_linear
 from ecomrec.models.sequential import UserEncoder, baskets, flatten, means, pad
@@ -68,7 +68,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     fitted.save(folder)
     echo(f"compress: the stand-in that explains lists gives {fitted.r2:.1%} of the encoder's variance")
     result = {"served": served, "standin_r2": round(fitted.r2, 4), "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), **({"search": found} if found else {}), "seconds": round(time.monotonic() - started, 1)}
-    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], popularity_days=0 if desk.data.by_user else desk.rules["popularity"]["days"], items=len(desk.data.item_ids), compression=result,
+    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], popularity_days=popularity_days(desk.data, desk.rules["popularity"]["days"]), items=len(desk.data.item_ids), compression=result,
                             onnx=graph.facts(folder / "encoder.onnx"))
     why = next(row["why"] for row in rows if row["chosen"])
     echo(f"compress: {served} serves: {why}")

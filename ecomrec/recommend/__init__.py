@@ -1,7 +1,7 @@
 """From a champion to every user's lists: candidates, rules, re-ranking, reasons, written to the publication's partitions.
 
     histories  what a shard's users bought, by COPY
-    selling    the model, with what sells now
+    selling    what sells now, in place of what sold when the model was trained
     catalogue  the items that may be recommended, as arrays; one snapshot for the whole publication
     rules      the shop's TOML, checked;  policy  the same compiled for a day
     candidates the best of the catalogue for each user, under the hard rules, exactly (models/topn.py)

@@ -18,13 +18,14 @@ from ecomrec.dataset import describe
 from ecomrec.errors import AuditFailed
 from ecomrec.models.topn import top
 from ecomrec.publication import partition
+from ecomrec.recommend import selling
 from ecomrec.recommend.binary import Texts
 from ecomrec.settings import Settings
 
 NEIGHBOURS = 10
 CELLS = 8_000_000  # cosines held at once
 TYPES = {"item_id": pa.string(), "category": pa.string(), "brand": pa.string(), "price": pa.float64(), "available": pa.int8(), "fresh": pa.int8(),
-         "tags": pa.string(), "campaign": pa.string(), "vector": pa.string()}
+         "tags": pa.string(), "campaign": pa.string(), "vector": pa.string(), "sold": pa.float32()}
 Encode = Callable[[list[str]], np.ndarray]
 
 
@@ -43,6 +44,7 @@ class Catalogue:
     tags: dict[str, np.ndarray]       # tag -> bool [I]
     campaigns: dict[str, np.ndarray]  # campaign -> bool [I]
     fresh: np.ndarray        # bool [I], appeared within the last `new_item_days`
+    sold: np.ndarray         # float32 [I], what sells now (`ecomrec.recommend.selling`); all 0: nothing, or it is not known
     vectors: np.ndarray | None        # float32 [I, d], length 1
     borrowed: sparse.csc_matrix       # float32 [known, I - known]: which known scores a new product's score is the mean of
 
@@ -76,14 +78,16 @@ class Catalogue:
         return np.concatenate((known, np.asarray(known @ self.borrowed, dtype=np.float32)), axis=1)
 
 
-def snapshot(connection, settings: Settings, model, publication_id: int, day: str, encode: Encode | None = None) -> dict:
-    """Writes the catalogue as it is now into recs.served_items of this publication; returns items, available and new ones.
+def snapshot(connection, settings: Settings, model, publication_id: int, day: str, popularity_days: int = 0, encode: Encode | None = None) -> dict:
+    """Writes the catalogue as it is now into recs.served_items of this publication, with what sold on the last `popularity_days`; returns items, available and new ones.
 
     `encode` turns the texts of new products into unit vectors of the space of `model.item_vectors`; by default the settings' encoder.
     """
     target = partition("served_items", publication_id)
     database.execute(connection, "publish/clear", partition=target)
+    sold = selling.count(connection, popularity_days, day)
     database.execute(connection, "recommend/snapshot", {
+        "sold_items": list(sold), "sold": list(sold.values()),
         "publication_id": publication_id, "day": day, "item_ids": model.item_ids.tolist(), "new_item_days": settings.new_item_days,
         "new_items": model.item_vectors is not None}, partition=target)
     new = database.query(connection, "recommend/new_items", {"known": len(model.item_ids)}, partition=target)
@@ -120,7 +124,7 @@ def _described(rows: pa.Table) -> dict:
     """The fields of a Catalogue that say what the products are."""
     categories, category = np.unique(rows["category"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
     brands, brand = np.unique(rows["brand"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    return {"categories": categories, "category": category.astype(np.int32), "brands": brands, "brand": np.where(brands[brand] == "", -1, brand).astype(np.int32),
+    return {"categories": categories, "category": category.astype(np.int32), "brands": brands, "sold": rows["sold"].to_numpy(), "brand": np.where(brands[brand] == "", -1, brand).astype(np.int32),
             "price": rows["price"].to_numpy(), "tags": _tags(rows["tags"]), "campaigns": _masks([[name] if name else [] for name in rows["campaign"].to_pylist()])}
 
 

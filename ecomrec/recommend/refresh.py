@@ -9,14 +9,14 @@ import time
 
 import numpy as np
 
-from ecomrec import database, profiles
+from ecomrec import artifact, database, profiles
 from ecomrec.errors import InputError
 from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import build as promotions
 from ecomrec.publication import audit, go_live, open_publication, partition, prune, window
 from ecomrec.recommend import catalogue as catalogues
-from ecomrec.recommend import kept, rules, selling
+from ecomrec.recommend import kept, rules
 from ecomrec.recommend.shard import TABLES, one_thread, open_shop, score_shard, write_users
 from ecomrec.registry import fetch
 from ecomrec.settings import Settings
@@ -42,7 +42,8 @@ def plan(settings: Settings, run_key: str, model_version: str, model_uri: str, i
     made = open_publication(settings, run_key, live["day"], live["model_version"])
     with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
         tables = {"fresh": partition("served_items", made["publication_id"]), "live": partition("served_items", live["publication_id"])}
-        catalogues.snapshot(connection, settings, load(fetch(settings, model_uri), settings.threads), made["publication_id"], live["day"])
+        folder = fetch(settings, model_uri)
+        catalogues.snapshot(connection, settings, load(folder, settings.threads), made["publication_id"], live["day"], artifact.facts(folder).get("popularity_days", 0))
         database.execute(connection, "refresh/keep_unasked", {"items": items or None, "category": category or None, "since": since or None}, **tables)
         database.execute(connection, "refresh/set_rules", {"publication_id": made["publication_id"], "digest": live["rules_digest"]})
         changed = database.query(connection, "refresh/changed", **tables)
@@ -75,7 +76,7 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
         database.execute(connection, "recommend/clear_counts", keys)
         database.execute(connection, "refresh/copy_counts", keys)
         if touched:
-            shop = open_shop(connection, settings, made, selling.load(connection, settings, made["model_uri"], made["day"]))
+            shop = open_shop(connection, settings, made, load(fetch(settings, made["model_uri"]), settings.threads))
             parameters = {**window(settings, made["day"]), **shard, "field": settings.segment_field, "users": touched}
             source = "recommend/histories_of" if len(touched) < BY_NAME else "recommend/histories"
             write_users(connection, made, shard["shard"], shop, parameters, name=source, users=np.sort(np.array(touched)))  # by code point, whatever order the database has

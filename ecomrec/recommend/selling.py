@@ -1,4 +1,4 @@
-"""The model that a publication serves: as it was trained, but with what sells now in place of what sold then.
+"""What sells now: it stands in a publication's model in place of what sold when that was trained.
 
 How much each product sold on the last days is for the users of whom nothing is known, and a part of everybody's score (`trend`). A model
 that is trained once a week would otherwise say for another week what sold best when it was judged.
@@ -9,31 +9,21 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from ecomrec import artifact, database
+from ecomrec import database
 from ecomrec.dataset import recipe
-from ecomrec.models import popularity
-from ecomrec.models.loading import load as load_model
-from ecomrec.registry import fetch
-from ecomrec.settings import Settings
+from ecomrec.models.popularity import Popularity
 
 
-def load(connection, settings: Settings, model_uri: str, day: str):
-    """The model at `model_uri`, its popularity counted anew over as many days up to and including `day` as its manifest says.
-
-    Where nothing at all was bought on those days, and for a model that does not say (made before, or counting all days), it stays as it was trained.
-    """
-    folder = fetch(settings, model_uri)
-    model = load_model(folder, settings.threads)
-    days = artifact.facts(folder).get("popularity_days", 0)
+def count(connection, days: int, day: str) -> dict[str, float]:
+    """What each product sold on the last `days` days up to and including `day`, as training counts it; nothing for 0 days."""
     if not days:
-        return model
+        return {}
     weights, last = recipe()["dataset"]["weights"], date.fromisoformat(day)
     given = {"first_day": last - timedelta(days=days - 1), "day": last, "event_types": list(weights), "weights": list(weights.values())}
-    sold, found = np.zeros(len(model.item_ids), dtype=np.float32), database.query(connection, "recommend/sold", given)
-    place = {item: number for number, item in enumerate(model.item_ids.tolist())}
-    for row in found:
-        if row["item_id"] in place:
-            sold[place[row["item_id"]]] = row["sold"]
-    if not sold.any():
-        return model
-    return replace(model, **{"counts" if isinstance(model, popularity.Popularity) else "popularity": sold})
+    return {row["item_id"]: row["sold"] for row in database.query(connection, "recommend/sold", given)}
+
+
+def now(model, sold: np.ndarray):
+    """`model` with the popularity `sold`, float32 [its items]; as it was trained where nothing at all was sold: a hole in the logs, or a model whose
+    manifest names no days, which was made before or counts all days."""
+    return replace(model, **{"counts" if isinstance(model, Popularity) else "popularity": sold}) if sold.any() else model

@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ecomrec import database
+from ecomrec import artifact, database
 from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import offers
@@ -46,12 +46,13 @@ def prepare(settings: Settings, plan: dict, model_uri: str) -> dict:
     """
     shop_rules = rules.load(settings)
     offers.load(settings)
-    model = load(fetch(settings, model_uri), settings.threads)
+    folder = fetch(settings, model_uri)
+    model = load(folder, settings.threads)
     with database.connect(settings.shop_dsn, application="ecomrec prepare") as connection:
         rules.check(connection, shop_rules)
         digest = rules.digest(settings)
         database.execute(connection, "refresh/set_rules", {"publication_id": plan["publication_id"], "digest": digest})
-        return {**catalogues.snapshot(connection, settings, model, plan["publication_id"], plan["day"]), "keep_from": kept.source(connection, settings, plan, shop_rules, digest)}
+        return {**catalogues.snapshot(connection, settings, model, plan["publication_id"], plan["day"], artifact.facts(folder).get("popularity_days", 0)), "keep_from": kept.source(connection, settings, plan, shop_rules, digest)}
 
 
 def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> dict:
@@ -59,7 +60,7 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
     started, touched = time.monotonic(), {}
     with one_thread(settings), database.connect(settings.shop_dsn, application=f"ecomrec score {shard['shard']}") as connection:
         tombstones.shield(connection)
-        shop = open_shop(connection, settings, plan, selling.load(connection, settings, model_uri, plan["day"]))
+        shop = open_shop(connection, settings, plan, load(fetch(settings, model_uri), settings.threads))
         parameters = {**window(settings, plan["day"]), **shard, "field": settings.segment_field}
         for table in TABLES:
             database.execute(connection, "recommend/clear_shard", {"shard": shard["shard"]}, partition=partition(table, plan["publication_id"]))
@@ -99,6 +100,7 @@ def write_users(connection, plan: dict, number: int, shop: Shop, parameters: dic
 def open_shop(connection, settings: Settings, plan: dict, model) -> Shop:
     """What all users share, from the publication's own snapshot of the catalogue."""
     shop_rules, catalogue = rules.load(settings), catalogues.read(connection, model, plan["publication_id"])
+    model = selling.now(model, catalogue.sold[:catalogue.known])
     compiled = policy.compile(shop_rules, catalogue, date.fromisoformat(plan["day"]), settings.list_length, settings.exclude_bought)
     sold = catalogue.scores(np.asarray(model.popularity, dtype=np.float32)[None, :])[0]
     popular = np.argsort(-np.where(compiled.allowed, sold, -np.inf), kind="stable")[:min(POPULAR, int(compiled.allowed.sum()))]

@@ -5,12 +5,13 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from ecomrec import champions, database
+from ecomrec import artifact, champions, database
 from ecomrec.errors import EcomrecError
-from ecomrec.models import Histories, serving
+from ecomrec.models import Histories, loading, serving
 from ecomrec.recommend import scores as scoring
 from ecomrec.recommend import selling
 from ecomrec.recommend.histories import EPOCH, read
+from ecomrec.registry import fetch
 from ecomrec.settings import Settings
 
 STRONGEST = 5  # purchases that are named
@@ -27,8 +28,8 @@ def why(settings: Settings, user: str, item: str, day: str) -> dict:
     served = champions.champion(settings, "recommender")
     if served is None:
         raise EcomrecError("no recommender is in service", "run the DAG train_models")
-    with database.connect(settings.shop_dsn, application="ecomrec why") as connection:
-        model = selling.load(connection, settings, served["uri"], day)
+    folder = fetch(settings, served["uri"])
+    model = loading.load(folder, settings.threads)
     found = np.flatnonzero(model.item_ids == item)
     if not len(found):
         raise EcomrecError(f"{item!r} is none of the {len(model.item_ids):,} items that version {served['version']} learned",
@@ -36,15 +37,17 @@ def why(settings: Settings, user: str, item: str, day: str) -> dict:
     place, last = int(found[0]), date.fromisoformat(day)
     parameters = {"first_day": last - timedelta(days=settings.history_days - 1), "day": last, "users": [user]}
     with database.connect(settings.shop_dsn, application="ecomrec why") as connection:
-        found_of = read(connection, parameters, model.item_ids, name="recommend/histories_of", users=np.array([user]))
-    given = found_of.read
+        person = read(connection, parameters, model.item_ids, name="recommend/histories_of", users=np.array([user]))
+        sold = selling.count(connection, artifact.facts(folder).get("popularity_days", 0), day)
+    model = selling.now(model, np.array([sold.get(name, 0) for name in model.item_ids.tolist()], dtype=np.float32))
+    given = person.read
     number = (last - EPOCH).days
 
     def score(histories: Histories, using=model) -> np.ndarray:
         return scoring.score(using, histories, number)[0]
 
     scores = score(given)
-    result = {"model": f"recommender/{served['version']} ({served['kind']})", "purchases": len(found_of.histories.items), "rank": int((scores > scores[place]).sum()) + 1,
+    result = {"model": f"recommender/{served['version']} ({served['kind']})", "purchases": len(person.histories.items), "rank": int((scores > scores[place]).sum()) + 1,
               "score": float(scores[place]), "parts": {"whole": float(scores[place])}, "rests_on": []}
     if isinstance(model, serving.Sequential) and len(given.items):
         # Parts by taking one after the other away, the last first: what is left at each step adds up to the whole.

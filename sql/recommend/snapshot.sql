@@ -1,5 +1,5 @@
 -- The catalogue as this publication sees it: the model's items in its order, then available products that appeared lately.
-INSERT INTO {partition} (publication_id, number, item_id, title, category, brand, price, available, fresh, tags, campaign)
+INSERT INTO {partition} (publication_id, number, item_id, title, category, brand, price, available, fresh, tags, campaign, sold)
 WITH history AS (SELECT item_id, min(valid_from) AS first_day FROM core.item_history GROUP BY item_id),
 -- What was there on the shop's first catalogue day is not new, however lately that was.
 opened AS (SELECT least((SELECT min(valid_from) FROM core.item_history), (SELECT min(loaded_day) FROM core.items)) AS day),
@@ -17,6 +17,6 @@ served AS (
 SELECT %(publication_id)s, s.number, s.item_id, coalesce(i.title, ''), coalesce(i.category, ''), coalesce(i.brand, ''), i.price,
        coalesce(i.in_stock AND NOT i.deleted, false), coalesce(i.fresh, false),
        CASE WHEN jsonb_typeof(i.attributes -> 'tags') = 'array' THEN ARRAY(SELECT jsonb_array_elements_text(i.attributes -> 'tags')) ELSE '{{}}' END,
-       coalesce(i.attributes ->> 'campaign', '')
-FROM served s LEFT JOIN items i USING (item_id)
+       coalesce(i.attributes ->> 'campaign', ''), coalesce(n.sold, 0)
+FROM served s LEFT JOIN items i USING (item_id) LEFT JOIN unnest(%(sold_items)s::text[], %(sold)s::real[]) AS n (item_id, sold) USING (item_id)
 ORDER BY s.number

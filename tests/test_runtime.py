@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from ecomrec import runtime
+from ecomrec.database import connect
 from ecomrec.errors import EcomrecError
 from ecomrec.runtime import airflow, postgres, supervisor
 from ecomrec.settings import Settings
@@ -130,6 +131,24 @@ def test_ctrl_c_on_the_command_line_stops_everything(settings):
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 0
     assert gone(settings, 5)
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.9, 1.5, 2.5])
+def test_a_first_start_that_is_killed_is_no_obstacle(tmp_path, seconds):
+    """Its process alone: what it was waiting for, initdb, goes on for a while beside the next start."""
+    found = Settings(_env_file=None, home=tmp_path / "home")
+    code = "from ecomrec.runtime import postgres; from ecomrec.settings import Settings; postgres.start(Settings())"
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, **runtime.overrides(found)})
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
+    postgres.start(found)
+    try:
+        with connect(found.shop_dsn) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW jit")
+            assert cursor.fetchone() == ("off",), "with our configuration"
+    finally:
+        postgres.stop(found)
 
 
 def test_a_stale_lock_of_postgres_is_no_obstacle(tmp_path):

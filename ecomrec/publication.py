@@ -93,8 +93,8 @@ def day_to_publish(settings: Settings, day: str) -> str:
 def go_live(settings: Settings, publication_id: int, found: dict, *, older: bool = False, instead_of: int | None = None) -> dict:
     """Attaches the partitions, lets older statements end, then moves the pointer in one transaction. Twice is once.
 
-    Raises AuditFailed when it, or a model that made it, was rolled back meanwhile; when a later day is live, but for `older`; and when another
-    publication than `instead_of` is live, where one is named.
+    Raises AuditFailed when its audit refused it; when it, or a model that made it, was rolled back meanwhile; when a later day is live, but for
+    `older`; and when another publication than `instead_of` is live, where one is named.
     Attaching and moving in one transaction would not do: a reader that planned its query before and takes its snapshot
     after would follow the new pointer to a partition that is not in its plan, and see nothing (docs/decisions/0003).
     """
@@ -121,8 +121,6 @@ def go_live(settings: Settings, publication_id: int, found: dict, *, older: bool
         if database.execute(connection, "publish/go_live", parameters):
             database.execute(connection, "publish/audit_log", {"actor": "publish_recommendations", "action": "publish",
                                                                "subject": f"publication {publication_id}", "detail": Json(found)})
-        elif database.query(connection, "publish/state", {"publication_id": publication_id}) == [{"state": "failed"}]:
-            raise AuditFailed(f"publication {publication_id} may not go live: its audit refused it", "what is live stays; mend the cause and run the task audit again")
     return {"publication_id": publication_id, "users": found["users"], "seconds": round(time.monotonic() - started, 3)}
 
 

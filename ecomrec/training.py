@@ -65,7 +65,7 @@ def judge(settings: Settings, run: str, family: str, echo: Echo = print) -> dict
         decision["report"] = gates.report(f"{family}, {run}", decision["verdicts"])
         (model / "gates.json").write_text(json.dumps(decision, indent=1, sort_keys=True), encoding="utf-8")
         page = card.markdown(family, run, model, decision)
-        before, day = champions.champion(settings, family), json.loads((model / artifact.MANIFEST).read_text(encoding="utf-8")).get("day", "")
+        before, day = champions.champion(settings, family), artifact.facts(model).get("day", "")
         metrics = {f"{decision['metric'].replace('@', '_at_').replace(' ', '_')}.{name}": value for name, value in decision["means"].items()}
         decision["candidate"] = registry.register(
             settings, family, model, run_name=run, metrics=metrics, curves=_curves(model),

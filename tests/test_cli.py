@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from ecomrec import cli
+from ecomrec import cli, cli_ingest
 from ecomrec.settings import ROOT, Settings, sqlalchemy_url
 
 URLS = {f"ECOMREC_{name}_URL": f"postgresql://me:hunter2@db.example.com/{name.lower()}" for name in ("DATABASE", "AIRFLOW_DATABASE", "MLFLOW_DATABASE")}
@@ -45,12 +45,25 @@ def test_status_without_a_stack_is_3(tmp_path):
 
 def test_a_wrong_day_is_named():
     assert "'June' is not a day" in run("replay", "--dataset", "completejourney", "--from", "June", "--to", "2017-06-02").stderr
+    assert "'yesterday' is not a day" in run("rejects", "--day", "yesterday").stderr
+
+
+def test_a_kind_and_a_url_that_are_none_are_said_and_the_password_is_not(shop, capsys):
+    done = run("loads", "--kind", "foo")
+    assert done.returncode == 2 and "'foo'" in done.stderr and "'catalog'" in done.stderr and "Traceback" not in done.stderr
+    cli_ingest._loads(shop, cli_ingest.Kind.events, False, False)
+    assert "0 days" in capsys.readouterr().out
+    wrong = {name: url.replace("postgresql", "mysql") for name, url in URLS.items()}
+    done = run("loads", **wrong)
+    assert done.returncode == 1 and "Traceback" not in done.stderr and "hunter2" not in done.stderr and "none of Postgres's" in done.stderr
 
 
 def test_sql_is_read_only(shop, capsys, monkeypatch):
     monkeypatch.setattr(cli, "settings", lambda: shop)
     cli.sql("SELECT 'hello' AS word")
     assert "hello" in capsys.readouterr().out
+    with pytest.raises(cli.EcomrecError, match="returns no rows"):
+        cli.sql("SET search_path = core")
     with pytest.raises(cli.EcomrecError, match="read-only"):
         cli.sql("CREATE TABLE x (y int)")
 

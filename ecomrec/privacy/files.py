@@ -104,11 +104,9 @@ def _format(path: Path) -> tuple[str, str | None]:
     return "rows.parquet" if start == b"PAR1" else name, next((compression for magic, compression in MAGIC.items() if start.startswith(magic)), None)
 
 
-def _text(raw: pa.NativeFile) -> io.TextIOWrapper:
-    """The characters of a stream in UTF-8, or UTF-16 where a byte order mark says so."""
-    stream = io.BufferedReader(raw, CHUNK)
-    wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return io.TextIOWrapper(stream, encoding="utf-16" if wide else "utf-8-sig", errors="surrogateescape", newline="")
+def _encoding(stream: io.BufferedReader) -> str:
+    """UTF-16 where a byte order mark says so, else UTF-8."""
+    return "utf-16" if stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _lines(path: Path, target: Path | None, traces: Traces, user: UserField | None, compression: str | None) -> int:
@@ -120,8 +118,7 @@ def _lines(path: Path, target: Path | None, traces: Traces, user: UserField | No
     matches = 0
     with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
         stream = io.BufferedReader(raw, CHUNK)
-        wide = stream.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        # Lines end where JSON Lines end them; a text stream would end them at every kind of line end.
+        wide = _encoding(stream) == "utf-16"  # all else is searched as bytes, whatever they are
         for line in (text.encode() for text in io.TextIOWrapper(stream, encoding="utf-16", newline="\n")) if wide else stream:
             if any(probe in line for probe in probes):
                 kept = _line(line, traces, user)
@@ -152,7 +149,9 @@ def _csv(path: Path, target: Path | None, traces: Traces, user: UserField | None
     matches = 0
     with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
         csv.field_size_limit(sys.maxsize)
-        line, text, names = io.StringIO(), _text(raw), []
+        stream = io.BufferedReader(raw, CHUNK)
+        text = io.TextIOWrapper(stream, encoding=_encoding(stream), errors="surrogateescape", newline="")
+        line, names = io.StringIO(), []
         header = text.readline()
         parted = max(",;\t|", key=header.count)  # the first of those that are as frequent: a comma
         writer = csv.writer(line, delimiter=parted, lineterminator="\n")

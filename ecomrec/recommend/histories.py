@@ -87,7 +87,8 @@ def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recomm
     (names, user), kind = codes(table["user_id"]), table["kind"].to_numpy() - 1
     bought = kind == kinds.index("purchase")
     users = np.sort(names if bought.all() else names[np.unique(user[bought])]) if users is None else users
-    place = np.where(np.isin(names, users), np.searchsorted(users, names), -1)
+    place = np.searchsorted(users, names)
+    place[(place == len(users)) | (users[np.minimum(place, len(users) - 1)] != names) if len(users) else slice(None)] = -1
     user, item = place[user], positions(table["item_id"], item_ids)
     day, time = table["day"].to_numpy(), table["time"].to_numpy()
     rows = np.lexsort((item, time, user))

@@ -11,3 +11,5 @@ WHERE p.publication_id = %(publication_id)s AND p.state = 'building' AND NOT %(o
 UNION ALL
 SELECT format('publication %%s went live while it was built from %%s', l.publication_id, %(instead_of)s::bigint), 'run the refresh again, it starts from what is live now'
 FROM ops.publications l WHERE l.state = 'live' AND l.publication_id NOT IN (%(instead_of)s::bigint, %(publication_id)s)
+UNION ALL
+SELECT 'its audit refused it', 'mend the cause and run the task audit again' FROM ops.publications WHERE publication_id = %(publication_id)s AND state = 'failed'

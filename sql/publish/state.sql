@@ -1,1 +1,0 @@
-SELECT state FROM ops.publications WHERE publication_id = %(publication_id)s

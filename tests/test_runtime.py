@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
+import psycopg2
 import pytest
 
 from ecomrec import runtime
@@ -147,6 +149,24 @@ def test_a_first_start_that_is_killed_is_no_obstacle(tmp_path, seconds):
         with connect(found.shop_dsn) as connection, connection.cursor() as cursor:
             cursor.execute("SHOW jit")
             assert cursor.fetchone() == ("off",), "with our configuration"
+    finally:
+        postgres.stop(found)
+
+
+def test_starts_at_once_make_each_database_once(tmp_path):
+    """As after a killed start, whose last statement the server finishes beside the next start."""
+    found = Settings(_env_file=None, home=tmp_path / "home")
+    postgres.start(found)
+    try:
+        for _ in range(3):
+            with contextlib.closing(psycopg2.connect(found.shop_dsn.replace("/shop?", "/postgres?"))) as connection:
+                connection.autocommit = True
+                for name in postgres.DATABASES:
+                    connection.cursor().execute(f"DROP DATABASE {name} WITH (FORCE)")
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda _: postgres.start(found), range(4)))
+            with connect(found.shop_dsn):
+                pass
     finally:
         postgres.stop(found)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import psycopg2
+from psycopg2 import errors
 
 from ecomrec.errors import EcomrecError
 from ecomrec.settings import Settings
@@ -148,7 +149,7 @@ def _clear_stale_locks(settings: Settings, data: Path) -> None:
     socket = settings.socket_folder / ".s.PGSQL.5432"
     locks = [data / "postmaster.pid", socket, socket.with_name(f"{socket.name}.lock")]
     deadline = time.monotonic() + 20
-    while any(lock.exists() for lock in locks) and time.monotonic() < deadline:
+    while any(lock.exists() for lock in locks) and not is_running(settings) and time.monotonic() < deadline:
         if not any(_works_in(process, data) for process in psutil.process_iter()):
             for lock in locks:
                 lock.unlink(missing_ok=True)
@@ -165,12 +166,14 @@ def _works_in(process: psutil.Process, data: Path) -> bool:
 
 def _launch(settings: Settings, data: Path, user: str | None) -> None:
     _clear_stale_locks(settings, data)
+    if is_running(settings):  # by now: somebody else's start was on its way
+        return
     log = data / "server.log"
     # -c, not the file: the folder may have been moved since it was made.
     options = f"-c unix_socket_directories='{settings.socket_folder}' -c unix_socket_permissions=0777"
     done = _run("pg_ctl", "-D", str(data), "-w", "-t", "60", "-l", str(log), "-o", options, "start", user=user, check=False)
     deadline = time.monotonic() + 60
-    while done.returncode == 0 and not is_running(settings) and time.monotonic() < deadline:
+    while (done.returncode == 0 or _postmaster(data)) and not is_running(settings) and time.monotonic() < deadline:
         time.sleep(0.1)
     if not is_running(settings):
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:]) if log.exists() else done.stdout
@@ -186,7 +189,9 @@ def _create_databases(settings: Settings) -> None:
         existing = {name for (name,) in cursor.fetchall()}
         for name in DATABASES:
             if name not in existing:
-                cursor.execute(f"CREATE DATABASE {name}")
+                # Another start may be making it: one that was killed leaves its last statement to the server, which finishes it.
+                with contextlib.suppress(errors.DuplicateDatabase, errors.UniqueViolation):
+                    cursor.execute(f"CREATE DATABASE {name}")
     connection.close()
 
 

@@ -1,9 +1,10 @@
 """The recommender against its baselines and the open peers: same split, same evaluator. Results: benchmarks/results/recommender.json.
 
-    python -m benchmarks.recommender [DATA …] [--seeds 42,43,44] [--work FOLDER] [--peers PYTHON] [--peer-seconds S] [--report]
+    python -m benchmarks.recommender [DATA …] [--seeds 42,43,44] [--work FOLDER] [--peers PYTHON] [--peer-seconds S] [--only-peers] [--report]
 
-Every finished part (a data set's run of one seed, one peer) is kept in FOLDER and not done again, so a run that was cut
-short goes on; `--report` only writes what is there. Models are chosen on validation; the test part is read once, at the end.
+Every finished part (a data set's run of one seed, ours or a peer's) is kept in FOLDER and not done again, so a run that was cut
+short goes on; `--report` only writes what is there, and leaves in the results what FOLDER has nothing new of. Models are chosen on
+validation; the test part is read once, at the end.
 ECOMREC_BENCHMARK_DATA names the folder of the public sets, PYTHON the peers' own environment
 (`python -m venv /tmp/peers && /tmp/peers/bin/pip install -r benchmarks/peers/requirements.txt`).
 """
@@ -13,11 +14,12 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import figure, recommender_data, write
+from benchmarks import figure, merged, recommender_data, write
 from ecomrec import dataset, recommender
 from ecomrec.compression.recommender import compress
 from ecomrec.errors import InputError
@@ -25,7 +27,8 @@ from ecomrec.heldout import K, held_out, ndcg
 from ecomrec.settings import Settings
 
 DATA = ("amazon-beauty", "amazon-toys", "completejourney", "online-retail")
-PEERS = ("als", "sasrec", "esasrec")
+PEERS = ("sasrec", "esasrec")
+BASELINES = ("popularity_7d", "frequency", "item_knn", "als", "ease_recency")
 COLD_SHARE = 0.1
 COMMAND = "python -m benchmarks.recommender"
 
@@ -36,7 +39,8 @@ def main() -> None:
     parser.add_argument("--seeds", default="42,43,44")
     parser.add_argument("--work", type=Path, default=Path(".ecomrec/benchmark"))
     parser.add_argument("--peers", default="", help="python of the peers' environment; empty: no peer is run")
-    parser.add_argument("--peer-seconds", type=float, default=3600, help="training time that a transformer peer gets")
+    parser.add_argument("--peer-seconds", type=float, default=3600, help="training time that a peer gets, for each seed")
+    parser.add_argument("--only-peers", action="store_true", help="only the peers' part")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--cold", action="store_true", help="only the new items' part")
     parser.add_argument("--times", action="store_true", help="report seconds too: the runs were alone on the machine and not cut short")
@@ -49,15 +53,17 @@ def main() -> None:
         except InputError as error:
             print(f"{name} is left out: {error}")
             continue
-        for seed in map(int, () if asked.cold else asked.seeds.split(",")):
-            ours(settings.model_copy(update={"seed": seed}), folder, asked.work / f"{name}.{seed}")
-        if dataset.load(folder).by_user:
+        for seed in () if asked.cold or asked.only_peers else asked.seeds.split(","):
+            ours(settings.model_copy(update={"seed": int(seed)}), folder, asked.work / f"{name}.{seed}")
+        if dataset.load(folder).by_user and not asked.only_peers:
             cold(settings, folder, asked.work / f"{name}.cold")
-        for peer in PEERS if asked.peers and not asked.cold else ():
-            if not finished(asked.work / f"{name}.{peer}.json"):
-                command = [asked.peers, str(Path(__file__).parent / "peers/run.py"), str(folder), peer, str(asked.work / f"{name}.{peer}"), "--seconds", str(asked.peer_seconds)]
+        for peer, seed in product(PEERS, asked.seeds.split(",")) if asked.peers and not asked.cold else ():
+            out = asked.work / f"{name}.{peer}.{seed}"
+            if not finished(out):
+                command = [asked.peers, str(Path(__file__).parent / "peers/run.py"), str(folder), peer, str(out), "--seed", seed, "--seconds", str(asked.peer_seconds)]
                 subprocess.run(command, check=True)
-    print(write("recommender", COMMAND, report(asked.work, asked.times)))
+    fresh = report(asked.work, asked.times)
+    print(write("recommender", COMMAND, ratios(merged("recommender", fresh.__contains__, fresh))))
 
 
 def prepared(settings: Settings, name: str, work: Path) -> Path:
@@ -115,41 +121,22 @@ def cold(settings: Settings, folder: Path, out: Path) -> None:
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(result, indent=1, sort_keys=True))
 
 
-def finished(file: Path) -> bool:
+def finished(out: Path) -> bool:
+    """Whether a peer's run came to its end; one that was stopped half-way is no opponent."""
+    file = out.with_suffix(out.suffix + ".json")
     return file.is_file() and json.loads(file.read_text()).get("finished", False)
 
 
 def report(work: Path, times: bool) -> dict:
-    """Every case that has been measured; seconds only where the runs were alone on the machine and not cut short."""
+    """Every case that has been measured in `work`; seconds only where the runs were alone on the machine and not cut short."""
     cases = {}
     for name in DATA:
+        cases |= peers(work, name)
         runs = [json.loads(path.read_text()) for path in sorted(work.glob(f"{name}.[0-9]*.json"))]
         if not runs:
             continue
-        opponents = {}
         for model in runs[0]["evaluate"]["models"]:
-            values = [run["evaluate"]["models"][model][f"NDCG@{K}"] for run in runs]
-            key = f"{name}.ndcg10" if model == "candidate" else f"{name}.{model}.ndcg10"
-            cases[key] = _over(values)
-            if model != "candidate":
-                opponents[model] = float(np.mean(values))
-        data = dataset.load(work / "data" / name)
-        held = held_out(data, dataset.TEST)
-        for peer in PEERS:
-            lists = work / f"{name}.{peer}.npz"
-            if peer in opponents:  # ALS is a baseline of the product by now; runs of before knew it as a peer only
-                continue
-            if finished(lists.with_suffix(".json")):  # a peer that was stopped half-way is no opponent
-                found = np.load(lists)
-                ranked = np.full((len(held["users"]), K), -1, dtype=np.int64)
-                known = np.isin(held["users"], found["users"])
-                ranked[known] = found["ranked"][np.searchsorted(found["users"], held["users"][known])]
-                opponents[peer] = ndcg(ranked, held)
-                curve = json.loads(lists.with_suffix(".json").read_text())["curve"]
-                cases[f"{name}.{peer}.ndcg10"] = {**figure(opponents[peer], "NDCG@10"), "trained": curve[-1]}
-        best = max(opponents, key=opponents.__getitem__)
-        ours_mean = cases[f"{name}.ndcg10"]["value"]
-        cases[f"{name}.ratio_to_best"] = {**figure(ours_mean / opponents[best], "ratio", runs=len(runs)), "best": best}
+            cases[f"{name}.ndcg10" if model == "candidate" else f"{name}.{model}.ndcg10"] = _over([run["evaluate"]["models"][model][f"NDCG@{K}"] for run in runs])
         for part in ("transformer_alone", "linear_alone", "repeat_alone"):
             found = [run["evaluate"]["candidate_parts"][part] for run in runs]
             cases[f"{name}.{part}.ndcg10"] = _over([value[f"NDCG@{K}"] if isinstance(value, dict) else value for value in found])
@@ -162,6 +149,35 @@ def report(work: Path, times: bool) -> dict:
         if times:
             cases[f"{name}.train_s"] = _over([run["train"]["seconds"] for run in runs], "s")
             cases[f"{name}.positions_per_s"] = _over([run["train"]["positions"] / max(run["train"]["fit_s"], 1e-9) for run in runs], "positions/s")
+    return cases
+
+
+def peers(work: Path, name: str) -> dict:
+    """The finished runs of the peers on one data set, judged by our evaluator; `last`: where each seed's training stood at its end."""
+    cases = {}
+    for peer in PEERS:
+        done = [path.with_suffix("") for path in sorted(work.glob(f"{name}.{peer}.*.json")) if finished(path.with_suffix(""))]
+        if not done:
+            continue
+        held, values = held_out(dataset.load(work / "data" / name), dataset.TEST), []
+        for out in done:
+            found = np.load(out.with_suffix(out.suffix + ".npz"))
+            ranked = np.full((len(held["users"]), K), -1, dtype=np.int64)
+            known = np.isin(held["users"], found["users"])
+            ranked[known] = found["ranked"][np.searchsorted(found["users"], held["users"][known])]
+            values.append(ndcg(ranked, held))
+        curves = [json.loads(out.with_suffix(out.suffix + ".json").read_text())["curve"] for out in done]
+        cases[f"{name}.{peer}.ndcg10"] = {**_over(values), "last": [curve[-1] for curve in curves], "best_epoch": [max(curve, key=lambda point: point["valid_ndcg10"])["epoch"] for curve in curves]}
+    return cases
+
+
+def ratios(cases: dict) -> dict:
+    """`cases`, and for each data set ours over the best opponent, whoever measured them when."""
+    for name in DATA:
+        opponents = {model: cases[f"{name}.{model}.ndcg10"]["value"] for model in (*BASELINES, *PEERS) if f"{name}.{model}.ndcg10" in cases}
+        if opponents and f"{name}.ndcg10" in cases:
+            best, own = max(opponents, key=opponents.__getitem__), cases[f"{name}.ndcg10"]
+            cases[f"{name}.ratio_to_best"] = {**figure(own["value"] / opponents[best], "ratio", runs=own["runs"]), "best": best}
     return cases
 
 

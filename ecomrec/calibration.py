@@ -28,6 +28,17 @@ def expected_error(confidence: np.ndarray, right: np.ndarray, weight: np.ndarray
     return float(sum(abs(np.sum(weight[place == row] * (right[place == row] - confidence[place == row]))) for row in range(bins)) / weight.sum())
 
 
+def error_by_chance(confidence: np.ndarray, weight: np.ndarray, bins: int = 15) -> float:
+    """What `expected_error` shows on average for a perfectly calibrated model that was as confident, 0–1: few queries in a bin are never right exactly as
+    often as they should be, and the measure counts that as error (Kumar et al. 2019, Verified Uncertainty Calibration).
+
+    The mean size of each bin's normal deviate: sqrt(2 / pi) of its standard deviation.
+    """
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    variance = np.bincount(place, weight**2 * confidence * (1 - confidence), minlength=bins)
+    return float(np.sqrt(2 / np.pi * variance).sum() / weight.sum())
+
+
 def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
     """Chance that an in-shop query looks more familiar than an out-of-shop one; 0.5 where either is missing."""
     if not len(inside) or not len(outside):

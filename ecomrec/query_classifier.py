@@ -345,8 +345,8 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
 
 
 def _measures(found: list[list[str]], chances: np.ndarray, test: dict) -> dict[str, float]:
-    """Top-1 and top-3 accuracy and ECE weighted by searches, macro-F1 over the categories of the test days; all 0–1.
-    """
+    """Top-1 and top-3 accuracy and ECE weighted by searches, the ECE that chance alone would give so few of them, macro-F1 over the categories of the
+    test days; all 0–1."""
     weight, labelled = test["count"], test["label"]
     first = np.array([top[0] == label for top, label in zip(found, labelled, strict=True)])
     third = np.array([label in top for top, label in zip(found, labelled, strict=True)])
@@ -361,7 +361,7 @@ def _measures(found: list[list[str]], chances: np.ndarray, test: dict) -> dict[s
     confidence = np.asarray(chances)[:, 0]
     return {"top1": round(float(np.average(first, weights=weight)), 6), "top3": round(float(np.average(third, weights=weight)), 6),
             "macro_f1": round(float(np.mean([2 * hit.get(name, 0.0) / (said.get(name, 0.0) + real[name]) for name in real])), 6),
-            "ece": round(calibration.expected_error(confidence, first, weight), 6)}
+            "ece": round(calibration.expected_error(confidence, first, weight), 6), "ece_by_chance": round(calibration.error_by_chance(confidence, weight), 6)}
 
 
 def _answers(model: EncoderClassifier, test: dict, foreign: list[str]) -> dict[str, float]:

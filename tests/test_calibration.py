@@ -21,6 +21,13 @@ def test_overconfident_logits_are_cooled():
     assert calibration.expected_error(cooled.max(1), right, weight) < 0.03 < calibration.expected_error(probabilities(3 * honest, Calibration()).max(1), right, weight)
 
 
+def test_what_chance_alone_makes_of_perfect_calibration():
+    random = np.random.default_rng(1)
+    confidence, weight = random.uniform(0.2, 1, 600), random.integers(1, 9, 600).astype(float)
+    drawn = [calibration.expected_error(confidence, random.random(600) < confidence, weight) for _ in range(400)]
+    assert calibration.error_by_chance(confidence, weight) == pytest.approx(np.mean(drawn), rel=0.03)
+
+
 def test_sigmoid_probabilities_are_independent():
     found = probabilities(np.array([[0.0, 2.0, -2.0]]), Calibration(link="sigmoid"))
     assert found[0] == pytest.approx([0.5, 0.8808, 0.1192], abs=1e-4)

@@ -93,7 +93,7 @@ def test_the_evaluation_has_one_row_per_query_and_says_that_searches_are_simulat
     assert table.column_names == ["unit", "weight", "candidate", "majority", "tfidf_lr"] and table["unit"].to_pylist() == test["query"]
     assert np.average(table["candidate"].to_numpy(), weights=table["weight"].to_numpy()) == pytest.approx(evaluated["models"]["candidate"]["clean"]["top1"], abs=1e-5)
     assert "SIMULATED" in evaluated["note"] and json.loads((folder / "evaluation.json").read_text()) == evaluated
-    assert set(evaluated["models"]["candidate"]["typo"]) == {"top1", "top3", "macro_f1", "ece"}
+    assert set(evaluated["models"]["candidate"]["typo"]) == {"top1", "top3", "macro_f1", "ece", "ece_by_chance"}
 
 
 def test_what_is_not_of_the_shop_is_unknown_and_known_queries_are_not(made):
@@ -165,7 +165,7 @@ def test_no_encoder_and_no_test_days_are_said_with_a_remedy(made, tmp_path):
 def test_measures_of_a_known_case():
     test = {"label": ["a", "b", "c"], "count": np.array([2.0, 1.0, 1.0])}
     found = query_classifier._measures([["a", "b"], ["a", "b"], ["c", "a"]], np.array([[1.0, 0], [0.5, 0.5], [1.0, 0]]), test)
-    assert found == {"top1": 0.75, "top3": 1.0, "macro_f1": round((0.8 + 0 + 1) / 3, 6), "ece": 0.125}
+    assert found == {"top1": 0.75, "top3": 1.0, "macro_f1": round((0.8 + 0 + 1) / 3, 6), "ece": 0.125, "ece_by_chance": pytest.approx(np.sqrt(2 / np.pi) * 0.5 / 4, abs=1e-6)}
 
 
 def test_the_gates_see_the_champion_and_typing_errors(made):

@@ -11,19 +11,19 @@ validated epoch, so a run that is cut short leaves what it has; only a whole one
 import argparse
 import json
 import time
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 K = 10
+PATIENCE = 15  # epochs without a better validation score before it ends
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("model", choices=["sasrec", "esasrec", "als"])
+    parser.add_argument("model", choices=["sasrec", "esasrec"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=60)
@@ -34,19 +34,21 @@ def main() -> None:
     train, all_known = rows["part"] < 1, rows["part"] < 2
     exclude = bool(rows["exclude"])
     valid, test = np.unique(rows["user"][rows["part"] == 1]), np.unique(rows["user"][rows["part"] == 2])
-    curve, best = [], -1.0
+    curve, best, at = [], -1.0, 0
 
-    def judge(recommend, note: dict) -> None:
-        nonlocal best
+    def judge(recommend, note: dict) -> int:
+        """The epoch that is best so far; its lists are kept."""
+        nonlocal best, at
         value = ndcg(recommend(valid, train), valid, rows)
         curve.append({**note, "valid_ndcg10": value})
         print(curve[-1], flush=True)
         if value > best:
-            best = value
+            best, at = value, note["epoch"]
             np.savez(f"{asked.out}.npz", users=test, ranked=recommend(test, all_known))
         Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve}, indent=1))
+        return at
 
-    (als if asked.model == "als" else sasrec)(asked, rows, train, exclude, judge)
+    sasrec(asked, rows, train, exclude, judge)
     Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve, "finished": True}, indent=1))
 
 
@@ -57,31 +59,6 @@ def ndcg(ranked: np.ndarray, users: np.ndarray, rows) -> float:
     discount = 1 / np.log2(np.arange(2, K + 2))
     found = np.array([[(user, item) in wanted for item in row] for user, row in zip(users.tolist(), ranked.tolist(), strict=True)])
     return float(((found * discount).sum(1) / np.cumsum(discount)[np.minimum(sizes[users], K) - 1]).mean())
-
-
-def als(asked, rows, train, exclude, judge) -> None:
-    """implicit's ALS over a small grid, chosen on validation; users are folded in from what is known."""
-    from implicit.als import AlternatingLeastSquares
-    from scipy import sparse
-
-    users, items = int(rows["user"].max()) + 1, int(rows["items"])
-
-    def matrix(keep):
-        keep = keep & (rows["item"] < items)
-        return sparse.csr_matrix((np.ones(keep.sum(), np.float32), (rows["user"][keep], rows["item"][keep])), shape=(users, items))
-
-    for factors, alpha, regularization in product([128, 256], [2.0, 10.0], [0.05, 1.0]):
-        started, cpu = time.monotonic(), time.process_time()
-        model = AlternatingLeastSquares(factors, regularization=regularization, alpha=alpha, iterations=15, random_state=asked.seed,
-                                        num_threads=asked.threads)
-        model.fit(matrix(train), show_progress=False)
-        note = {"factors": factors, "alpha": alpha, "regularization": regularization, "fit_s": time.monotonic() - started,
-                "cpu_s": time.process_time() - cpu}
-
-        def recommend(who, known, model=model):
-            return model.recommend(who, matrix(known)[who], N=K, filter_already_liked_items=exclude, recalculate_user=True)[0]
-
-        judge(recommend, note)
 
 
 def sasrec(asked, rows, train, exclude, judge) -> None:
@@ -126,8 +103,8 @@ def sasrec(asked, rows, train, exclude, judge) -> None:
             return ranked
 
         if epoch <= 3 or epoch % 3 == 0 or seconds > asked.seconds:
-            judge(padded, {"epoch": epoch, "fit_s": round(seconds, 1), "cpu_s": round(cpu, 1)})
-        if seconds > asked.seconds:
+            found = judge(padded, {"epoch": epoch, "fit_s": round(seconds, 1), "cpu_s": round(cpu, 1)})
+        if seconds > asked.seconds or epoch - found >= PATIENCE:
             break
 
 

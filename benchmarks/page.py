@@ -129,6 +129,10 @@ def search() -> Iterator[str]:
     yield "A query's category, macro-F1 on test texts, means over three seeds:\n"
     yield picture("categories", "Category of a query, macro-F1", "macro-F1, larger is better", bars, labels)
     yield rows
+    told = {"expected calibration error": ("clean.ece", "typo.ece"), "… of a perfectly calibrated model on as many texts": ("clean.ece_by_chance", "typo.ece_by_chance"),
+            "top-1 accuracy": ("clean.top1", "typo.top1"), "top-3 accuracy": ("clean.top3", "typo.top3"), "AUROC against texts of another shop": ("unknown.auroc", "")}
+    yield "Ours on the same texts; a calibration error is never nothing where few texts measure it (the second line: what chance alone makes of it):\n"
+    yield compared({name: [cases.get(f"{part}.ours", keys[kind == "typo"]) if keys[kind == "typo"] else None for part, kind in groups] for name, keys in told.items()}, labels)[1]
     switches = {name.removeprefix("ablation."): name for name in cases.cases if name.startswith("ablation.") and "clean.macro_f1" in cases.cases[name]}
     if switches:
         yield "What each switch of the classifier's recipe is worth, on grocery product texts, one seed, a third of the budget (`python -m benchmarks.search ablation`):\n"

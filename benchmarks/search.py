@@ -403,7 +403,7 @@ def searches() -> dict:
             done = compress_classifier(settings, dataset, folder, quiet)
             query_classifier.evaluate(settings, dataset, folder, quiet)
             chosen = next(row for row in done["variants"] if row["chosen"])
-            served.append({name: chosen[name] for name in ("name", "share", "low", "per_s_32", "p95_ms", "megabytes")})
+            served.append({name: chosen[name] for name in ("name", "share", "low", "megabytes")})  # how fast it is: benchmarks.compression, alone on the machine
             training, (test, typed) = query_classifier.read(dataset, "train"), heldout(dataset, seed)
             runs["ours"].append(measured(encoder_classifier.load(folder), test, typed))
             runs["tfidf_lr"].append(both(ngram_classifier.load(folder / "baselines" / "tfidf_lr").predict, test, typed))

@@ -35,14 +35,17 @@ def find(path: Path, traces: Traces, user: UserField | None = None) -> int:
 
 def raw_ids(duck: duckdb.DuckDBPyConnection, path: Path, user: UserField, wanted: list[str]) -> list[str]:
     """The raw ids in a shop's log whose pseudonym is one of `wanted`; the connection has the macro `pseudonym`."""
-    name, _ = _format(path)
+    name, compression = _format(path)
+    with pa.input_stream(str(path), compression=compression) as raw:
+        encoding = _encoding(io.BufferedReader(raw)).removesuffix("-sig")
+    read = f"ignore_errors = true, compression = '{compression or 'none'}', encoding = '{encoding}'"
     if name.endswith(".parquet"):
         source = "SELECT to_json(t)::VARCHAR AS line FROM read_parquet(?) t"
     elif name.endswith(".csv"):
-        source = "SELECT to_json(t)::VARCHAR AS line FROM read_csv(?, all_varchar = true, header = true, ignore_errors = true) t"
+        source = f"SELECT to_json(t)::VARCHAR AS line FROM read_csv(?, all_varchar = true, header = true, {read}) t"
     else:
         source = ("SELECT line FROM read_csv(?, columns = {'line': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, auto_detect = false, "
-                  "max_line_size = 10000000, ignore_errors = true)")
+                  f"max_line_size = 10000000, {read})")
     parts = ", ".join("coalesce(json_extract_string(line, ?), '')" for _ in user.paths)
     where = ["$" + "".join(f'."{step}"' for step in path) for path in user.paths]
     found = duck.execute(f"""

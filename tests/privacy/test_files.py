@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -37,6 +38,9 @@ def parquet(rows):
 def test_her_rows_go_and_what_others_wrote_stays(tmp_path, name, given):
     source, target = tmp_path / name, tmp_path / f"erased-{name}"
     source.write_bytes(given)
+    with duckdb.connect() as duck:
+        duck.execute("CREATE MACRO pseudonym(id) AS 'p' || id")
+        assert files.raw_ids(duck, source, USER, ["p1228", "p99"]) == ["1228"]
     assert files.find(source, HER, USER) == 2 and files.erase(source, target, HER, USER) == 2
     assert files.find(target, HER, USER) == 0 and files.erase(target, tmp_path / "again", HER, USER) == 0 and not (tmp_path / "again").exists()
     left = target.read_bytes()

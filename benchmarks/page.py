@@ -121,9 +121,9 @@ def search() -> Iterator[str]:
     measures = {"NDCG@10, all 19,406 products": "all.ndcg10", "NDCG@10, judged products re-ranked": "all.rerank_ndcg10", "Recall@100": "all.recall100", "judged, of the first ten": "all.judged10"}
     bars, rows = compared({name: [cases.get(f"icecat.{key}", figure) for figure in measures.values()] for name, key in names.items()}, list(measures))
     data = cases.cases.get("icecat.data", {})
-    yield ("icecat's judged queries; no judged query trains anything. Judgments were pooled from an engine of words, and what nobody judged counts as wrong: the last column says of how much "
-           f"of the first ten that is true. {data.get('queries_without_a_relevant_product')} of the {data.get('queries', {}).get('all')} queries have no product that was judged right.\n")
-    yield picture("icecat", "Judged queries of an electronics shop", "0-1, larger is better", bars, list(measures))
+    yield ("icecat's judged queries; no judged query trains anything. Judgments were pooled from an engine of words, and what nobody judged counts as wrong: the last column is the share "
+           f"of the first ten that somebody judged. {data.get('queries_without_a_relevant_product')} of the {data.get('queries', {}).get('all')} queries have no product that was judged right.\n")
+    yield picture("icecat", "Judged queries of an electronics shop", "0-1, larger is better", {name: values[:-1] for name, values in bars.items()}, list(measures)[:-1])
     yield rows
     groups = [(part, kind) for part in TEXTS for kind in ("clean", "typo") if cases.get(f"{part}.ours", f"{kind}.macro_f1") is not None]
     labels = [f"{TEXTS[part]}{', one typing error' if kind == 'typo' else ''}" for part, kind in groups]

@@ -6,6 +6,7 @@ last whole epoch and ends with the very same weights.
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,9 +20,10 @@ from uuid import uuid4
 import numpy as np
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.utils import broadcast
 from torch import nn
 
-from ecomrec.errors import EcomrecError, memory_for
+from ecomrec.errors import EcomrecError, SettingsError, memory_for
 from ecomrec.models.sequential import Baskets, Sequential, batches, draw
 
 Echo = Callable[[str], None]
@@ -72,8 +74,11 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
             optimizer.load_state_dict(saved["optimizer"])
             state = _State(**saved["state"])
             echo(f"going on after epoch {state.epoch}, best so far {state.best:.4f}")
-    board = SummaryWriter(str(folder / "tensorboard"), purge_step=1) if accelerator.is_main_process else None
-    for done, (loss, value) in enumerate(zip(state.losses, state.curve, strict=True), 1):  # what a killed try wrote is gone with its folder
+    board = None
+    if accelerator.is_main_process:
+        shutil.rmtree(folder / "tensorboard", ignore_errors=True)  # what a killed try drew; files of the same second would be read in any order
+        board = SummaryWriter(str(folder / "tensorboard"))
+    for done, (loss, value) in enumerate(zip(state.losses, state.curve, strict=True), 1):
         _draw(board, done, loss, value)
     began, first = time.monotonic(), state.epoch
     while state.epoch < recipe["epochs"] and state.epoch - state.at <= recipe["patience"]:
@@ -88,7 +93,9 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
         state.seconds += seconds
         state.positions += positions
         with memory_for(f"while epoch {epoch + 1} was judged", "lower `max_valid_users` in the recipe"):
-            value = validate(model)
+            # The first process judges for all: two that differed in the last digit would stop at different epochs, and wait for each other.
+            value = validate(model) if accelerator.is_main_process else 0.0
+        value = broadcast(torch.tensor(value, dtype=torch.float64, device=accelerator.device)).item()
         state.curve.append(round(value, 5))
         state.losses.append(round(loss, 5))
         state.epoch += 1
@@ -127,6 +134,8 @@ def spread(work: Callable, processes: int, *arguments):
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    if 0 < (gpus := torch.cuda.device_count()) < processes:
+        raise SettingsError(f"ECOMREC_TRAIN_PROCESSES is {processes}, and this worker has {gpus} GPU(s)", "set it to 0: one process for each GPU")
     with tempfile.TemporaryDirectory(prefix="ecomrec-processes-") as folder:
         wrong = Path(folder) / "wrong.json"
         config = LaunchConfig(1, 1, processes, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", max_restarts=0)
@@ -141,6 +150,8 @@ def spread(work: Callable, processes: int, *arguments):
 
 
 def _one_of_several(work: Callable, wrong: Path, *arguments):
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     try:
         return work(*arguments)
     except EcomrecError as error:

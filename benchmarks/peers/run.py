@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 K = 10
-PATIENCE = 15  # epochs without a better validation score before it ends
+PATIENCE = 6  # epochs without a better validation score before it ends
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ returns a small dict for the task's log and XCom.
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -39,15 +40,15 @@ def compress(settings: Settings, run: str, family: str, echo: Echo = print) -> d
 
 def evaluate(settings: Settings, run: str, family: str, echo: Echo = print) -> dict:
     """Measures the compressed candidate, the champion and the baselines on the same held-out days, by slices and with spoilt inputs."""
-    with workspace.stage(settings, run, family, needs=("dataset", "model"), makes="model") as folders:
+    with ExitStack() as stored, workspace.stage(settings, run, family, needs=("dataset", "model"), makes="model") as folders:
         measured = _module(family).evaluate(settings, folders["dataset"], folders["model"], echo)
         from ecomrec import champions, evaluation, registry
         from ecomrec.privacy import tombstones
 
         served = champions.champion(settings, family)
         evaluation.extend(settings, family, folders["dataset"], folders["model"], served and registry.fetch(settings, served["uri"]), echo)
-        if family == "recommender":  # its units are users
-            tombstones.blank(settings, folders["model"] / "evaluation.parquet", "unit")
+        if family == "recommender":  # its units are users; an erasure waits until the stage has stored them
+            stored.enter_context(tombstones.blanked(settings, folders["model"] / "evaluation.parquet", "unit"))
         return measured
 
 

@@ -5,6 +5,8 @@ waits for its end, or has set its tombstone before and is seen by the purge.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ecomrec import database
@@ -42,9 +44,11 @@ def purge(connection, table: str) -> int:
     return database.execute(connection, "privacy/purge", table=table)
 
 
-def blank(settings: Settings, file: Path, column: str) -> int:
-    """Takes who has been erased out of a column of a Parquet file that was made from what was read before; returns the cells. For files that take
-    long to make: an erasure meanwhile has searched them already."""
+@contextmanager
+def blanked(settings: Settings, file: Path, column: str) -> Iterator[int]:
+    """Takes who has been erased out of a column of a Parquet file that was made from what was read before, and gives the number of cells. For files that
+    take long to make: an erasure meanwhile has searched them already. The next one waits until the block ends, in which the file is brought to where it is searched.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
@@ -58,4 +62,4 @@ def blank(settings: Settings, file: Path, column: str) -> int:
             made = file.with_name(f".{file.name}")
             pq.write_table(table, made)
             os.replace(made, file)
-    return count
+        yield count

@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -259,7 +260,12 @@ def test_short_ids_and_words_are_looked_for_where_ids_stand_only(shop):
 def test_what_is_made_while_she_is_erased_does_not_name_her(shop, tmp_path):
     file, mine = tmp_path / "evaluation.parquet", pseudonyms.of(shop).of(ANNA)
     pq.write_table(pa.table({"unit": [mine, "uBBBBBBBBBBBBBBBBBBBBBB"], "candidate": [0.5, 0.25]}), file)
-    assert tombstones.blank(shop, file, "unit") == 0
-    tombstones.bury(shop, [mine])
-    assert tombstones.blank(shop, file, "unit") == 1
+    with ThreadPoolExecutor(1) as pool, tombstones.blanked(shop, file, "unit") as count:
+        assert count == 0
+        buried = pool.submit(tombstones.bury, shop, [mine])
+        with pytest.raises(TimeoutError):  # she would be searched for before the file is where it is searched
+            buried.result(0.5)
+    assert buried.result(10) is None
+    with tombstones.blanked(shop, file, "unit") as count:
+        assert count == 1
     assert pq.read_table(file).to_pydict() == {"unit": [traces.ERASED, "uBBBBBBBBBBBBBBBBBBBBBB"], "candidate": [0.5, 0.25]}

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from ecomrec import gates, metrics, trainer
+from ecomrec import gates, metrics, processes, trainer
 from ecomrec.baselines import eases, fit_baselines, grid, only, repeat_alone, tune
 from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
@@ -46,10 +46,10 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
     on all before the test part, under `folder`/linear. Returns validation NDCG@10 by epoch and of each part, what was
     chosen, and seconds.
     """
-    processes = settings.train_processes or torch.cuda.device_count() or 1
-    if processes > 1:
-        echo(f"{processes} processes fit the model together; they tell their progress themselves")
-        result = trainer.spread(_train, processes, settings, dataset, folder, partial(print, flush=True), rules)
+    number = settings.train_processes or torch.cuda.device_count() or 1
+    if number > 1:
+        echo(f"{number} processes fit the model together; they tell their progress themselves")
+        result = processes.together(_train, number, settings, dataset, folder, partial(print, flush=True), rules)
     else:
         result = _train(settings, dataset, folder, echo, rules)
     (folder / CHECKPOINT).unlink()
@@ -59,7 +59,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
 def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: dict | None) -> dict:
     """`train` in one process, or in one of several: the first does all that is not fitting the transformer, and alone writes and speaks."""
     started, data = time.monotonic(), load_dataset(dataset)
-    if not trainer.leads():
+    if not processes.first():
         echo = _silent
     rules = recipe_for(data, rules)
     prepare(settings)
@@ -71,7 +71,7 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     # The blend is tuned on scores of all items at once: of a large catalogue, for fewer users.
     held = held_out(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
     sold = popular(data, VALID, rules["popularity"]["days"])
-    if trainer.leads():
+    if processes.first():
         with memory_for(f"while EASE was fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
             chosen, linear = _linear(settings, data, rules, folder, echo)
     given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
@@ -84,7 +84,7 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     fitted = trainer.fit(model, task, own, settings.seed,
                          lambda model: quality(in_torch(model, data, sold, own, half_life, *model.habit()), held),
                          place, folder / CHECKPOINT, echo)
-    if not trainer.leads():
+    if not processes.first():
         return {}
     with memory_for(f"while the blend was tuned on {len(held['users']):,} users and {len(data.item_ids):,} items", "lower [sequential] max_valid_users in recommender.toml"):
         tuned = _tune_blend(replace(in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)

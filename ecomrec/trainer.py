@@ -7,7 +7,6 @@ last whole epoch and ends with the very same weights.
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
@@ -23,7 +21,7 @@ from accelerate import Accelerator, InitProcessGroupKwargs
 from accelerate.utils import broadcast
 from torch import nn
 
-from ecomrec.errors import EcomrecError, SettingsError, memory_for
+from ecomrec.errors import EcomrecError, memory_for
 from ecomrec.models.sequential import Baskets, Sequential, batches, draw
 
 Echo = Callable[[str], None]
@@ -123,50 +121,6 @@ def _draw(board, epoch: int, loss: float, value: float) -> None:
     if board is not None:
         board.add_scalar("loss/train", loss, epoch)
         board.add_scalar("NDCG@10/valid", value, epoch)
-
-
-def spread(work: Callable, processes: int, *arguments):
-    """Calls `work(*arguments)` in so many processes that fit one model together, as torchrun does; returns what the first one's returned.
-
-    `work` is a function of a module, and its arguments can be pickled. When one process fails the others are stopped, and its
-    EcomrecError is raised here; when this process dies, so do they.
-    """
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    if 0 < (gpus := torch.cuda.device_count()) < processes:
-        raise SettingsError(f"ECOMREC_TRAIN_PROCESSES is {processes}, and this worker has {gpus} GPU(s)", "set it to 0: one process for each GPU")
-    with tempfile.TemporaryDirectory(prefix="ecomrec-processes-") as folder:
-        wrong = Path(folder) / "wrong.json"
-        config = LaunchConfig(1, 1, processes, run_id=uuid4().hex, rdzv_backend="c10d", rdzv_endpoint="127.0.0.1:0", max_restarts=0)
-        try:
-            return elastic_launch(config, _one_of_several)(work, wrong, *arguments)[0]
-        except ChildFailedError as error:
-            if wrong.is_file():
-                raise EcomrecError(*json.loads(wrong.read_text(encoding="utf-8"))) from None
-            number, failure = error.get_first_failure()
-            raise EcomrecError(f"process {number} of the {processes} that train side by side ended with {failure.exitcode}: {str(failure.message).strip()}",
-                               "its log above says more; ECOMREC_TRAIN_PROCESSES=1 trains in one") from error
-
-
-def _one_of_several(work: Callable, wrong: Path, *arguments):
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    try:
-        return work(*arguments)
-    except EcomrecError as error:
-        partial = wrong.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps([error.message, error.remedy]), encoding="utf-8")
-        os.replace(partial, wrong)
-        raise
-    finally:
-        if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
-
-def leads() -> bool:
-    """Whether this process is the one of several that writes what is kept."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _hash(values: torch.Tensor) -> str:

@@ -7,7 +7,6 @@ ends its whole session and stops Postgres. If both are killed at once, the next 
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -19,10 +18,10 @@ import time
 import psutil
 
 from ecomrec.errors import EcomrecError
+from ecomrec.processes import end_with
 from ecomrec.runtime import airflow, postgres
 from ecomrec.settings import Settings
 
-PR_SET_PDEATHSIG = 1
 STOP_SECONDS = 25
 STATE = "state.json"
 ENTRY = "import sys; from ecomrec.runtime.supervisor import main; sys.exit(main(*sys.argv[1:]))"
@@ -31,10 +30,8 @@ ENTRY = "import sys; from ecomrec.runtime.supervisor import main; sys.exit(main(
 def main(role: str, parent: str) -> int:
     """Entry point of both processes. `parent`: pid whose death ends us, 0 for none."""
     settings = Settings()
-    if int(parent):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != int(parent):
-            return 1  # it died before we could ask to be told
+    if int(parent) and not end_with(int(parent)):
+        return 1
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     return run(settings) if role == "runner" else keep(settings)

@@ -5,7 +5,7 @@
 FOLDER holds rows.npz (user, item, day, time, part: 0 train, 1 valid, 2 test; exclude: whether what was bought is left out), as
 `benchmarks.recommender` writes it. Writes OUT.npz (users, ranked: their 10 items for the test part, from the epoch that is
 best on validation) and OUT.json (the curve: epoch, valid NDCG@10, seconds and CPU seconds of training). OUT is written after each
-validated epoch, so a run that is cut short leaves what it has; only a whole one says `finished`.
+validated epoch, so a run that is cut short leaves what it has; only one that ended by itself says `finished`, and not one whose SECONDS were over.
 """
 
 import argparse
@@ -48,8 +48,8 @@ def main() -> None:
         Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve}, indent=1))
         return at
 
-    sasrec(asked, rows, train, exclude, judge)
-    Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve, "finished": True}, indent=1))
+    whole = sasrec(asked, rows, train, exclude, judge)
+    Path(f"{asked.out}.json").write_text(json.dumps({"model": asked.model, "seed": asked.seed, "curve": curve, "finished": whole}, indent=1))
 
 
 def ndcg(ranked: np.ndarray, users: np.ndarray, rows) -> float:
@@ -61,8 +61,8 @@ def ndcg(ranked: np.ndarray, users: np.ndarray, rows) -> float:
     return float(((found * discount).sum(1) / np.cumsum(discount)[np.minimum(sizes[users], K) - 1]).mean())
 
 
-def sasrec(asked, rows, train, exclude, judge) -> None:
-    """RecTools' SASRec with softmax, and eSASRec (LiGR layers, sampled softmax): the settings of transformer_benchmark's paper runs."""
+def sasrec(asked, rows, train, exclude, judge) -> bool:
+    """RecTools' SASRec with softmax, and eSASRec (LiGR layers, sampled softmax): the settings of transformer_benchmark's paper runs. Whether it came to its end."""
     import torch
     from pytorch_lightning import seed_everything
     from rectools import Columns
@@ -104,8 +104,11 @@ def sasrec(asked, rows, train, exclude, judge) -> None:
 
         if epoch <= 3 or epoch % 3 == 0 or seconds > asked.seconds:
             found = judge(padded, {"epoch": epoch, "fit_s": round(seconds, 1), "cpu_s": round(cpu, 1)})
-        if seconds > asked.seconds or epoch - found >= PATIENCE:
+        if epoch - found >= PATIENCE:
             break
+        if seconds > asked.seconds:
+            return False
+    return True
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """A publication goes live whole or not at all, and the one before it stays for rollback."""
 
+import contextlib
 import threading
 
+import psycopg2
 import pytest
 
 from ecomrec import profiles, publication
@@ -115,14 +117,17 @@ def test_readers_never_see_half(filled):
     seen, stop = set(), threading.Event()
 
     def read():
-        while not stop.is_set():
-            seen.add(tuple(rows(filled.shop_dsn, "SELECT user_id, item_id FROM analytics.user_recommendations ORDER BY user_id, rank")))
+        with contextlib.closing(psycopg2.connect(filled.shop_dsn)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            while not stop.is_set():
+                cursor.execute("SELECT user_id, item_id FROM analytics.user_recommendations ORDER BY user_id, rank")
+                seen.add(tuple(cursor.fetchall()))
 
     readers = [threading.Thread(target=read) for _ in range(3)]
     for reader in readers:
         reader.start()
     small = filled.model_copy(update={"publications_kept": 2})
-    for number in range(30):
+    for number in range(14):
         publish(small, key=f"run-{number}", lists={"ann": ["i2"], "bob": ["i2"]} if number % 2 else None)
         publication.prune(small)
     stop.set()

@@ -18,7 +18,7 @@ their spread beside it. A figure of a peer is of the same session on the same ma
 OURS, COLOURS = "#c2410c", ("#1d4ed8", "#60a5fa", "#0f766e", "#6b7280", "#a3a3a3", "#d4d4d4", "#7c3aed", "#eab308")
 DATA = {"completejourney": "completejourney (grocery, next 7 days)", "online-retail": "online-retail (next 7 days)", "amazon-beauty": "amazon-beauty (leave one out)", "amazon-toys": "amazon-toys (leave one out)"}
 MODELS = {"ours": "", "EASE + recency": "ease_recency.", "item-kNN": "item_knn.", "implicit ALS": "als.", "SASRec (RecTools)": "sasrec.", "eSASRec (RecTools)": "esasrec.", "own frequency": "frequency.", "popularity, 7 days": "popularity_7d."}
-CLASSIFIERS = {"ours": "ours", "TF-IDF + LR": "tfidf_lr", "TF-IDF of characters + LR": "tfidf_chars_lr", "TF-IDF of words + LR": "tfidf_words_lr", "bag of n-grams (fastText-like)": "ngram_bag"}
+CLASSIFIERS = {"ours": "ours", "TF-IDF of characters + LR, the product's baseline": "tfidf_lr", "TF-IDF of characters + LR": "tfidf_chars_lr", "TF-IDF of words + LR": "tfidf_words_lr", "bag of n-grams (fastText-like)": "ngram_bag"}
 TEXTS = {"searches": "a shop's searches (SIMULATED)", "categories": "grocery product texts", "chinese": "Chinese titles"}
 Bars = dict[str, list[float | None]]
 

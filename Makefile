@@ -26,10 +26,10 @@ help: ## list the targets
 demo: $(STAMP) ## four months of a shop, end to end, in the Airflow UI (resumes what an earlier one finished)
 	@$(BIN)/ecomrec demo
 
-# What starts a whole system mostly waits for it: it runs beside the other tests, and tells what it found after them. If it was
+# What starts whole systems and processes mostly waits for them: it runs beside the other tests, in as many minutes, and tells what it found after them. If it was
 # killed before it could tell (by a machine that had no memory left for both, say), it runs once more, alone. It has a folder of
 # its own: pytest closes the shared one to all other users when it starts, and Postgres is another user under root.
-SYSTEM := tests/test_end_to_end.py tests/test_runtime.py
+SYSTEM := tests/test_end_to_end.py tests/test_runtime.py tests/test_processes.py tests/test_ingest_faults.py tests/test_facts.py
 
 # Threads of OpenMP that wait busily take the cores from the other one's: training in both was four times as slow.
 test: export OMP_WAIT_POLICY = PASSIVE

@@ -302,5 +302,7 @@ def test_one_query_is_answered_at_the_command_line(filled, monkeypatch, capsys):
     assert "blue sofa [/x]" in capsys.readouterr().out
     models.update(query_classifier=None, retriever=None)
     assert ask.ask(settings, "blue sofa", 3)["products"][0]["item_id"] == "s2"
+    cli.search("green spaceship", 3)
+    assert "none that is in stock has all of these words; they are searched by meaning too once" in capsys.readouterr().out
     with pytest.raises(InputError, match="empty"):
         ask.ask(settings, " \x00", 3)

@@ -60,7 +60,7 @@ def test_a_load_has_a_page_of_its_checks_without_anybody_in_it(shop, tmp_path):
     ingest.load_events(shop, DAY)
     (key, user), = rows(shop.shop_dsn, "SELECT docs, (SELECT min(user_id) FROM core.events) FROM ops.loads")
     page = (Path(shop.store.removeprefix("file://")) / key).read_text(encoding="utf-8")
-    assert DAY in page and "user_id" in page and "quantity" in page and "1.5" in page
+    assert DAY in page and "user_id" in page and "quantity" in page and "1.5" in page and "(a warning: the day is loaded all the same)" in page
     assert user not in page
     assert "<script" not in page
     assert "http" not in page

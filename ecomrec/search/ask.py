@@ -12,7 +12,7 @@ CLASSIFIERS = {encoder_classifier.KIND: encoder_classifier.load, ngram_classifie
 
 
 def ask(settings: Settings, query: str, k: int) -> dict:
-    """`{"category", "probability", "suggestions", "by", "products", "searched_by_meaning"}` of a query, by the champions in service.
+    """`{"category", "probability", "suggestions", "by", "products"}` of a query, by the champions in service.
 
     A head query gets its published results; any other is searched by meaning in Postgres, or by its words where the retriever
     in service has no encoder, or a newer one than the products' embeddings. Raises InputError for an empty query.
@@ -31,8 +31,7 @@ def ask(settings: Settings, query: str, k: int) -> dict:
         model = models["retriever"]
         placed = model and not published and database.query(connection, "search/embedded_by", {"model": embeddings.version(model)})[0]["found"]
         served = hybrid.load(fetch(settings, model["uri"]), settings.threads) if placed else None
-        found["searched_by_meaning"] = served is not None and served.encoder is not None
-        if found["searched_by_meaning"]:
+        if served is not None and served.encoder is not None:
             vector = "[" + ",".join(f"{value:.6g}" for value in served.encode_queries([query])[0]) + "]"
             found |= {"by": "meaning", "products": database.query(connection, "search/by_vector", {"vector": vector, "k": k})}
         if not found.get("products"):

@@ -39,8 +39,10 @@ class Cases:
         return found if isinstance(found, int | float) else None
 
     def source(self) -> str:
-        machine = self.told["machine"]
-        return (f"`{self.told['command']}` · {self.told['date']} · commit `{self.told['commit'][:8]}` · {machine['cores']} cores, {machine['cpu']}, {machine['memory']} GB"
+        """How to repeat them, and the days and commits that they were measured on: a case that names none is of the last command that wrote the file."""
+        machine, made = self.told["machine"], {(case.get("date", self.told["date"]), case.get("commit", self.told["commit"])) for case in self.cases.values() if isinstance(case, dict)}
+        days, commits = sorted({day for day, _ in made}), [f"`{commit[:8]}{'+changes' if commit.endswith('+changes') else ''}`" for _, commit in sorted(made)]
+        return (f"`{self.told['command']}` · {' to '.join(dict.fromkeys((days[0], days[-1])))} · commit {', '.join(dict.fromkeys(commits))} · {machine['cores']} cores, {machine['cpu']}, {machine['memory']} GB"
                 + (f", {machine['gpu']}" if machine.get("gpu") else "") + "\n")
 
 

@@ -59,7 +59,7 @@ def main() -> None:
             cold(settings, folder, asked.work / f"{name}.cold")
         for peer, seed in product(PEERS, asked.seeds.split(",")) if asked.peers and not asked.cold else ():
             out = asked.work / f"{name}.{peer}.{seed}"
-            if not finished(out):
+            if not finished(asked.work / f"{out.name}.json"):
                 command = [asked.peers, str(Path(__file__).parent / "peers/run.py"), str(folder), peer, str(out), "--seed", seed, "--seconds", str(asked.peer_seconds)]
                 subprocess.run(command, check=True)
     fresh = report(asked.work, asked.times)
@@ -121,9 +121,8 @@ def cold(settings: Settings, folder: Path, out: Path) -> None:
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(result, indent=1, sort_keys=True))
 
 
-def finished(out: Path) -> bool:
-    """Whether a peer's run came to its end; one that was stopped half-way is no opponent."""
-    file = out.with_suffix(out.suffix + ".json")
+def finished(file: Path) -> bool:
+    """Whether the peer's run that `file` tells of came to its end; one that was stopped half-way is no opponent."""
     return file.is_file() and json.loads(file.read_text()).get("finished", False)
 
 
@@ -156,17 +155,17 @@ def peers(work: Path, name: str) -> dict:
     """The finished runs of the peers on one data set, judged by our evaluator; `last`: where each seed's training stood at its end."""
     cases = {}
     for peer in PEERS:
-        done = [path.with_suffix("") for path in sorted(work.glob(f"{name}.{peer}.*.json")) if finished(path.with_suffix(""))]
+        done = [file for file in sorted(work.glob(f"{name}.{peer}.*.json")) if finished(file)]
         if not done:
             continue
         held, values = held_out(dataset.load(work / "data" / name), dataset.TEST), []
-        for out in done:
-            found = np.load(out.with_suffix(out.suffix + ".npz"))
+        for file in done:
+            found = np.load(file.with_suffix(".npz"))
             ranked = np.full((len(held["users"]), K), -1, dtype=np.int64)
             known = np.isin(held["users"], found["users"])
             ranked[known] = found["ranked"][np.searchsorted(found["users"], held["users"][known])]
             values.append(ndcg(ranked, held))
-        curves = [json.loads(out.with_suffix(out.suffix + ".json").read_text())["curve"] for out in done]
+        curves = [json.loads(file.read_text())["curve"] for file in done]
         cases[f"{name}.{peer}.ndcg10"] = {**_over(values), "last": [curve[-1] for curve in curves], "best_epoch": [max(curve, key=lambda point: point["valid_ndcg10"])["epoch"] for curve in curves]}
     return cases
 

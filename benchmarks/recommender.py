@@ -1,6 +1,6 @@
 """The recommender against its baselines and the open peers: same split, same evaluator. Results: benchmarks/results/recommender.json.
 
-    python -m benchmarks.recommender [DATA …] [--seeds 42,43,44] [--work FOLDER] [--peers PYTHON] [--peer-seconds S] [--only-peers] [--report]
+    python -m benchmarks.recommender [DATA …] [--seeds 42,43,44] [--work FOLDER] [--peers PYTHON] [--peer-seconds S] [--only-peers] [--only-baselines] [--report]
 
 Every finished part (a data set's run of one seed, ours or a peer's) is kept in FOLDER and not done again, so a run that was cut
 short goes on; `--report` only writes what is there, and leaves in the results what FOLDER has nothing new of. Models are chosen on
@@ -21,15 +21,18 @@ import numpy as np
 
 from benchmarks import figure, merged, recommender_data, write
 from ecomrec import dataset, recommender
+from ecomrec.baselines import eases, fit_baselines, tune
 from ecomrec.compression.recommender import compress
 from ecomrec.errors import InputError
-from ecomrec.heldout import K, held_out, ndcg
+from ecomrec.heldout import K, held_out, ndcg, popular
+from ecomrec.models import loading
 from ecomrec.settings import Settings
 
 DATA = ("amazon-beauty", "amazon-toys", "completejourney", "online-retail")
 PEERS = ("sasrec", "esasrec")
 BASELINES = ("popularity_7d", "frequency", "item_knn", "als", "ease_recency")
 COLD_SHARE = 0.1
+POPULAR_DAYS = 7
 COMMAND = "python -m benchmarks.recommender"
 
 
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("--peers", default="", help="python of the peers' environment; empty: no peer is run")
     parser.add_argument("--peer-seconds", type=float, default=3600, help="training time that a peer gets, for each seed")
     parser.add_argument("--only-peers", action="store_true", help="only the peers' part")
+    parser.add_argument("--only-baselines", action="store_true", help="only the product's baselines, tuned and judged as a training does it")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--cold", action="store_true", help="only the new items' part")
     parser.add_argument("--times", action="store_true", help="report seconds too: the runs were alone on the machine and not cut short")
@@ -52,6 +56,9 @@ def main() -> None:
             folder = prepared(settings, name, asked.work)
         except InputError as error:
             print(f"{name} is left out: {error}")
+            continue
+        if asked.only_baselines:
+            baselines(settings, folder, asked.work / f"{name}.baselines")
             continue
         for seed in () if asked.cold or asked.only_peers else asked.seeds.split(","):
             ours(settings.model_copy(update={"seed": int(seed)}), folder, asked.work / f"{name}.{seed}")
@@ -86,6 +93,20 @@ def ours(settings: Settings, folder: Path, out: Path) -> None:
         steps = {step.__name__: step(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True))
                  for step in (recommender.train, compress, recommender.evaluate)}
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(steps, indent=1, sort_keys=True))
+
+
+def baselines(settings: Settings, folder: Path, out: Path) -> None:
+    """What `recommender.evaluate` makes of the baselines, without a candidate; the result is `out`.json. None but implicit ALS knows chance, and its seed is fixed."""
+    if out.with_suffix(out.suffix + ".json").is_file():
+        return
+    data = dataset.load(folder)
+    rules, held = recommender.recipe_for(data), held_out(data, dataset.TEST)
+    recommender.prepare(settings)
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "item_vectors.npy", np.zeros((len(data.item_ids), 1), dtype=np.float16))  # nothing here asks how alike items are
+    chosen = fit_baselines(settings, data, out, rules, tune(settings, data, rules, eases(data, dataset.VALID, rules, rules["ease"]))[0], lambda line: print(f"{out.name}: {line}", flush=True))
+    values = {name: ndcg(loading.load(out / "baselines" / name, settings.threads).recommend(held["histories"], held["day"], K, held["exclude"])[0], held) for name in chosen}
+    out.with_suffix(out.suffix + ".json").write_text(json.dumps({"ndcg10": values, "chosen": chosen}, indent=1, sort_keys=True))
 
 
 @contextmanager
@@ -132,6 +153,9 @@ def report(work: Path, times: bool) -> dict:
     for name in DATA:
         cases |= peers(work, name)
         runs = [json.loads(path.read_text()) for path in sorted(work.glob(f"{name}.[0-9]*.json"))]
+        if (alone := work / f"{name}.baselines.json").is_file():
+            found = json.loads(alone.read_text())
+            cases.update({f"{name}.{model}.ndcg10": {**_over([value]), "chosen": found["chosen"][model]} for model, value in found["ndcg10"].items()})
         if not runs:
             continue
         for model in runs[0]["evaluate"]["models"]:
@@ -158,12 +182,15 @@ def peers(work: Path, name: str) -> dict:
         done = [file for file in sorted(work.glob(f"{name}.{peer}.*.json")) if finished(file)]
         if not done:
             continue
-        held, values = held_out(dataset.load(work / "data" / name), dataset.TEST), []
+        data = dataset.load(work / "data" / name)
+        held, values = held_out(data, dataset.TEST), []
         for file in done:
             found = np.load(file.with_suffix(".npz"))
             ranked = np.full((len(held["users"]), K), -1, dtype=np.int64)
             known = np.isin(held["users"], found["users"])
             ranked[known] = found["ranked"][np.searchsorted(found["users"], held["users"][known])]
+            # Whom a peer cannot answer is shown what sells, as everybody else's newcomers are.
+            ranked[(ranked < 0).all(axis=1)] = np.argsort(-popular(data, dataset.TEST, POPULAR_DAYS), kind="stable")[:K]
             values.append(ndcg(ranked, held))
         curves = [json.loads(file.read_text())["curve"] for file in done]
         cases[f"{name}.{peer}.ndcg10"] = {**_over(values), "last": [curve[-1] for curve in curves], "best_epoch": [max(curve, key=lambda point: point["valid_ndcg10"])["epoch"] for curve in curves]}

@@ -1,6 +1,7 @@
 """The recommender's baselines: what sold lately, the user's own frequency, item-kNN, implicit ALS and EASE, each with recency.
 
-Each is tuned on validation like the candidate, then fitted anew on everything before the test part. A grid is a section of
+Each is tuned on validation over its grid in the recipe (that of implicit ALS, which is dear to fit and decides nothing, has one point but for recency), then fitted
+anew on everything before the test part. A grid is a section of
 the recipe whose values are lists; a model generator yields `(choices, model)` for every combination, dear parts fitted once.
 """
 

@@ -303,7 +303,7 @@ def search(query: Annotated[str, typer.Argument(help="What a shopper would type.
     typer.echo(f"category:    {found['category']}" + (f"  ({found['probability']:.0%})" if found["probability"] else ""))
     typer.echo(f"suggestions: {', '.join(found['suggestions']) or 'none'}")
     if not found["products"]:  # by meaning there is always a nearest one
-        typer.echo("products:    none that is in stock has all of these words; they are searched by meaning too once a retriever is in service and has read them")
+        typer.echo("products:    none that is in stock has half of these words; they are searched by meaning too once a retriever is in service and has read them")
         return
     table = Table("rank", "item", "title", "category", "price", "score", title=f"by {found['by']}")
     for rank, row in enumerate(found["products"], 1):

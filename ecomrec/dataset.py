@@ -56,6 +56,11 @@ class Dataset:
         """Split by user (leave one out), not by time: the next event is predicted, not the next days."""
         return self.meta.get("split") == "user"
 
+    @property
+    def exclude_bought(self) -> bool:
+        """What a user bought before is not recommended, and so not judged: as the literature does, split by user, else as the shop serves (ECOMREC_EXCLUDE_BOUGHT)."""
+        return self.by_user or self.meta.get("exclude_bought", False)
+
 
 def recipe(path: Path = RECIPE) -> dict:
     """The recipe's sections."""
@@ -122,7 +127,7 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
     planted = pa.table(_decoys(np.bincount(code[days < valid_from], minlength=len(names))[universe], settings.seed, test_from, end, len(user_ids), by_user), table.schema)
     names_of_decoys = [f"decoy {n}" for n in range(len(planted) // (2 * SIDE))]
     tested = (days >= test_from) & (weight >= 1)
-    split = {"split": "user", "valid_users": rules["max_valid_users"], "seed": settings.seed} if by_user else {"split": "time"}
+    split = {"split": "user", "valid_users": rules["max_valid_users"], "seed": settings.seed} if by_user else {"split": "time", "exclude_bought": settings.exclude_bought}
     meta = {**split, "day": day, "first_day": _iso(int(days.min())), "valid_from": _iso(valid_from), "test_from": _iso(test_from),
             "users": len(user_ids), "items": len(universe), "other_items": len(others), "events": len(events),
             "test_purchases_covered": round(float((number[code][tested] < len(universe)).mean()), 4) if tested.any() else 0.0}

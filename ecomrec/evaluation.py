@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ecomrec import dataset, metrics
-from ecomrec.heldout import LISTS, K, held_out
+from ecomrec import artifact, dataset, metrics
+from ecomrec.heldout import LISTS, K, held_out, popular
 from ecomrec.models import Histories, loading
 from ecomrec.queries import misspell
+from ecomrec.recommend import selling
 from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
@@ -51,7 +52,7 @@ def _recommender(settings: Settings, place: Path, folder: Path, champion: Path |
         lists = {name: kept[name] for name in kept.files if name in table.column_names}
     columns: dict[str, np.ndarray] = {}
     if champion is not None:
-        lists["champion"] = recommend(loading.load(champion, settings.threads), data.item_ids, held["histories"], held["day"], held["exclude"])
+        lists["champion"] = recommend(_as_served(settings, data, champion), data.item_ids, held["histories"], held["day"], held["exclude"])
         columns["champion"] = _quality(lists["champion"], held["offsets"], held["items"])
     known = np.diff(held["histories"].offsets)
     sold = np.bincount(data.item[(data.part < dataset.TEST) & (data.item < len(data.item_ids))], minlength=len(data.item_ids))
@@ -87,6 +88,16 @@ def _recommender(settings: Settings, place: Path, folder: Path, champion: Path |
         values[drawn] = _quality(ranked, offsets, items)
         columns[f"robust: {name}|candidate"] = values
     return columns
+
+
+def _as_served(settings: Settings, data: dataset.Dataset, champion: Path):
+    """The champion with what sold just before the test part, as a publication of that day would have it: with what sold when it was trained it would
+    look worse than it is."""
+    model, days = loading.load(champion, settings.threads), artifact.facts(champion).get("popularity_days", 0)
+    if not days:
+        return model
+    place, sold = _places(model.item_ids, data.item_ids), popular(data, dataset.TEST, days)
+    return selling.now(model, np.where(place >= 0, sold[place], 0).astype(np.float32))
 
 
 def _largest(groups: np.ndarray) -> list[str]:
@@ -222,7 +233,6 @@ def _typos(queries: list[str], seed: int) -> tuple[np.ndarray, list[str]]:
 
 def classifier(folder: Path, settings: Settings):
     """The query classifier sealed in `folder`, of whichever kind it is."""
-    from ecomrec import artifact
     from ecomrec.models import encoder_classifier, ngram_classifier
 
     kind = artifact.read_manifest(folder)["kind"]

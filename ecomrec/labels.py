@@ -41,18 +41,19 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     rules = recipe()["labels"]
     last = date.fromisoformat(day)
     days = {"first": last - timedelta(days=settings.history_days - 1), "last": last}
+    valid, test = held_out_from(settings, last)
     weights = {name: rules[name] for name in ("click", "cart", "purchase")}
     types = {"day": pa.date32(), "query": pa.string(), "category": pa.string(), "weight": pa.float64(), "count": pa.int64(), "simulated": pa.int64()}
     with database.connect(settings.shop_dsn, application="ecomrec labels") as connection:
         totals = database.query(connection, "labels/searches", days)[0]
-        database.execute(connection, "labels/examined", {**days, "last": before_held_out(settings, last)})
-        labelled = database.table(connection, "labels/query_categories", {**days, **weights}, types)
+        database.execute(connection, "labels/examined", {**days, "last": valid - timedelta(days=1)})
+        labelled = database.table(connection, "labels/query_categories", {**days, **weights, "valid": valid, "test": test}, types)
         features.check("labels/query_categories", labelled.column_names)
-        silent = database.query(connection, "labels/unlabelled", {**days, "last": before_held_out(settings, last), "most": UNLABELLED})
+        silent = database.query(connection, "labels/unlabelled", {**days, "last": valid - timedelta(days=1), "most": UNLABELLED})
         features.check("labels/unlabelled", silent[0] if silent else ())
         asked = sorted({normalise(row["query"] or "") for row in silent} - {""})
         pq.write_table(pa.table({"query": pa.array(asked, pa.string())}), folder / "unlabelled.parquet")
-        learned = labelled.filter(pc.less_equal(labelled["day"], pa.scalar(before_held_out(settings, last)))).group_by("category").aggregate([("count", "sum")])
+        learned = labelled.filter(pc.less(labelled["day"], pa.scalar(valid))).group_by("category").aggregate([("count", "sum")])
         support = dict(zip(learned["category"].to_pylist(), learned["count_sum"].to_pylist(), strict=True))
         if not back_off(support, rules["min_support"]) and totals["searches"] < rules["titles_below"]:
             totals["titles"] = True
@@ -62,9 +63,10 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     return write(settings, day, labelled, totals, folder)
 
 
-def before_held_out(settings: Settings, last: date) -> date:
-    """The last training day."""
-    return last - timedelta(days=settings.test_days + settings.valid_days)
+def held_out_from(settings: Settings, last: date) -> tuple[date, date]:
+    """The first validation day and the first test day."""
+    test = last - timedelta(days=settings.test_days - 1)
+    return test - timedelta(days=settings.valid_days), test
 
 
 def by_title(rows: list[dict], settings: Settings, last: date) -> pa.Table:
@@ -72,7 +74,7 @@ def by_title(rows: list[dict], settings: Settings, last: date) -> pa.Table:
 
     A title is always in the same part, so the same title never trains and tests.
     """
-    test, valid = last - timedelta(days=settings.test_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
+    valid, test = held_out_from(settings, last)
     parts = {0: test, 1: valid}
     days = [parts.get(zlib.crc32(normalise(row["query"]).encode()) % 10, valid - timedelta(days=1)) for row in rows]
     return pa.table({"day": pa.array(days, pa.date32()), **{name: [row[name] for row in rows] for name in ("query", "category", "weight", "count", "simulated")}})
@@ -82,11 +84,11 @@ def write(settings: Settings, day: str, labelled: pa.Table, totals: dict, folder
     """The same from labelled rows (day, query, category, weight, count, simulated) and `{"searches", "simulated"}`, and `"titles": True` where they are titles."""
     rules = recipe()["labels"]
     last = date.fromisoformat(day)
-    test, valid = last - timedelta(days=settings.test_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
+    valid, test = held_out_from(settings, last)
     merged: dict[tuple[str, str, str], list[float]] = {}
     spelling: dict[str, str] = {}
     labels = Counter(searches=0, simulated=0)
-    for row in labelled.to_pylist():
+    for row in (row for batch in labelled.to_batches(max_chunksize=10_000) for row in batch.to_pylist()):
         typed = row["query"] or ""
         query = spelling[typed] if typed in spelling else spelling.setdefault(typed, normalise(typed))
         if not query:

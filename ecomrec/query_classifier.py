@@ -309,7 +309,8 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     queries, names, weights = (list(part) for part in zip(*rows, strict=True))
     echo(f"evaluate: fitting tfidf_lr on {len(rows):,} pairs of query and category")
     baseline = folder / "baselines" / "tfidf_lr"
-    ngram_classifier.fit(queries, names, np.array(weights), rules["tfidf_features"], settings.seed).save(baseline, day=facts["day"])
+    valid = read(dataset, "valid")
+    ngram_classifier.fit(queries, names, np.array(weights), rules["tfidf_features"], settings.seed).calibrate(valid["query"], valid["label"], valid["count"]).save(baseline, day=facts["day"])
     fitted = time.monotonic() - started
     totals: dict[str, float] = {}
     for name, weight in zip(names, weights, strict=True):

@@ -23,7 +23,7 @@ from ecomrec import gates, metrics, processes, trainer
 from ecomrec.baselines import eases, fit_baselines, grid, only, repeat_alone, tune
 from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
-from ecomrec.errors import memory_for
+from ecomrec.errors import InputError, memory_for
 from ecomrec.heldout import LISTS, K, before, held_out, ndcg, popular, quality, some
 from ecomrec.models import Recency, decayed_counts, frequency, itemitem, loading, serving
 from ecomrec.models.sequential import Baskets, Sequential, baskets
@@ -52,7 +52,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
         result = processes.together(_train, number, settings, dataset, folder, partial(print, flush=True), rules)
     else:
         result = _train(settings, dataset, folder, echo, rules)
-    (folder / CHECKPOINT).unlink()
+    (folder / CHECKPOINT).unlink(missing_ok=True)
     return result
 
 
@@ -64,12 +64,15 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     rules = recipe_for(data, rules)
     prepare(settings)
     own, place = rules["sequential"], folder / "training"
+    # The blend is tuned on scores of all items at once: of a large catalogue, for fewer users.
+    held = held_out(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
+    if not len(held["users"]):
+        raise InputError("nobody bought anything in the validation part" + (f", the days before {data.meta['test_from']} from {data.meta['valid_from']}" if not data.by_user else "") + ": nothing says which model is good",
+                         "load those days (DAG load_history), or move them with ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS; the model in service stays")
     with memory_for(f"while the texts of {len(data.texts):,} items were encoded", "lower [text] max_length or [dataset] max_items in recommender.toml"):
         text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
     encoded = time.monotonic() - started
     echo(f"{len(set(data.texts)):,} distinct item texts encoded in {encoded:.1f} s")
-    # The blend is tuned on scores of all items at once: of a large catalogue, for fewer users.
-    held = held_out(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
     sold = popular(data, VALID, rules["popularity"]["days"])
     if processes.first():
         with memory_for(f"while EASE was fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
@@ -81,9 +84,14 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     model = Sequential(torch.from_numpy(text), torch.from_numpy(counts), own, repeats, _groups(data, own))
     sampling = (counts + 1.0) ** own["power"]
     task = trainer.Task(given, ends, sampling / sampling.sum(), half_life if repeats else None)
-    fitted = trainer.fit(model, task, own, settings.seed,
-                         lambda model: quality(in_torch(model, data, sold, own, half_life, *model.habit()), held),
-                         place, folder / CHECKPOINT, echo)
+    if task.teaching.any():
+        fitted = trainer.fit(model, task, own, settings.seed,
+                             lambda model: quality(in_torch(model, data, sold, own, half_life, *model.habit()), held),
+                             place, folder / CHECKPOINT, echo)
+    else:  # a model at its random start must not take part
+        echo(f"nobody bought again within {own['horizon']} days: the transformer has nothing to learn from and is left out (raise [sequential] horizon in recommender.toml, or load more days)")
+        fitted = {"epochs": 0, "valid_transformer": 0.0, "curve": [], "losses": [], "positions": 0, "fit_s": 0.0}
+        rules["blend"] = {**rules["blend"], "shares": [1.0]}
     if not processes.first():
         return {}
     with memory_for(f"while the blend was tuned on {len(held['users']):,} users and {len(data.item_ids):,} items", "lower [sequential] max_valid_users in recommender.toml"):
@@ -237,20 +245,20 @@ def _tune_blend(model: serving.Sequential, held: dict, rules: dict) -> dict:
     given, size, tuning = held["histories"], len(model.item_ids), rules["blend"]
     vectors, linear = model.vectors(given), model.linear.rows(given, held["day"])
     counts = {half_life: decayed_counts(given, held["day"], half_life, size) for half_life in {*rules["repeat"]["half_lives"], model.half_life}}
-    fresh, owners = np.diff(given.offsets) == 0, given.owners()
+    fresh, owners, bought = np.diff(given.offsets) == 0, given.owners(), given.weights >= 1
 
     def value(tried: serving.Sequential) -> float:
         scores = tried.combine(vectors, linear, counts[tried.half_life])
         scores[fresh] = model.popularity
         if held["exclude"]:
-            scores[owners, given.items] = -np.inf
+            scores[owners[bought], given.items[bought]] = -np.inf
         return ndcg(top(scores, min(K, size))[0], held)
 
     numbers = {"blend": tuning["shares"]}
     if model.repeat:
         numbers |= {"repeat": [weight * model.repeat for weight in rules["repeat"]["weights"]], "share": [share * model.share for share in rules["repeat"]["shares"]],
                     "half_life": rules["repeat"]["half_lives"], "readiness": rules["repeat"]["readiness"]}
-    if not held["exclude"]:
+    if not model.by_event:
         numbers["trend"] = tuning["trends"]
     best, reached = replace(model, blend=tuning["shares"][len(tuning["shares"]) // 2]), -1.0
     for _ in range(tuning["rounds"] if len(numbers) > 1 else 1):

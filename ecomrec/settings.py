@@ -87,7 +87,7 @@ class Settings(BaseSettings):
 
     # Recommendations
     list_length: int = Field(20, ge=1, description="Items in a user's published list.")
-    exclude_bought: bool = Field(False, description="Leave out what the user has already bought. Right for shops whose goods are bought once; wrong for groceries.")
+    exclude_bought: bool = Field(False, description="Leave out what the user has already bought. Right for shops whose goods are bought once; wrong for groceries. Models are chosen and judged accordingly, from the next training on.")
     rules: Path | None = Field(None, description="The shop's rules and contexts, a TOML file like ecomrec/recipes/recommend.toml. Empty: that file.")
     new_item_days: int = Field(28, ge=0, description="Days for which a product counts as new: it is recommended before the model has learned it, and may be drawn for exploration.")
     promotions: Path | None = Field(None, description="The shop's promotions, a TOML file (docs/promotions.md): whom to show which. Empty: none.")

@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -61,7 +62,8 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
     rank, world = accelerator.process_index, accelerator.num_processes
     optimizer = torch.optim.AdamW(model.groups(recipe))
     with memory_for("while the model was laid on its device", "lower `dim` in the recipe, or [dataset] max_items"):
-        wrapped, optimizer = accelerator.prepare(model, optimizer)
+        # Batches differ in every size; without `dynamic` each new one would be compiled again.
+        wrapped, optimizer = accelerator.prepare(torch.compile(model, dynamic=True) if recipe["compile"] else model, optimizer)
     rates = [group["lr"] for group in optimizer.param_groups]  # before a checkpoint brings its own
     state = _State()
     print_of = sha256(json.dumps([recipe, seed, world, len(task.given.items), int(task.given.items.sum()), task.half_life, _hash(model.text)], sort_keys=True).encode()).hexdigest()
@@ -85,7 +87,7 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
             group["lr"] = rate * (1 - epoch / recipe["epochs"])
         torch.manual_seed(seed + 1000 * epoch + rank)
         started = time.monotonic()
-        with memory_for(f"in epoch {epoch + 1}", f"lower `positions` ({recipe['positions']}) or `negatives` ({recipe['negatives']}) in the recipe"):
+        with memory_for(f"in epoch {epoch + 1}", f"lower `positions` ({recipe['positions']}) or `negatives` ({recipe['negatives']}) in the recipe"), _compilable():
             loss, positions = _epoch(accelerator, wrapped, task, recipe, optimizer, np.random.default_rng((seed, epoch)), epoch, echo)
         seconds = time.monotonic() - started
         state.seconds += seconds
@@ -114,6 +116,17 @@ def fit(model: Sequential, task: Task, recipe: dict, seed: int, validate: Callab
     model.load_state_dict(state.kept, strict=False)
     return {"epochs": state.at, "valid_transformer": round(state.best, 5), "curve": state.curve, "losses": state.losses,
             "positions": state.positions, "fit_s": round(state.seconds, 1)}
+
+
+@contextmanager
+def _compilable() -> Iterator[None]:
+    """Where torch cannot compile the model within it, the error says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise EcomrecError(f"torch.compile failed: {str(error).splitlines()[0]}", "install a C++ compiler (g++) on the worker, or set `compile = false` in [sequential] of the recipe") from error
 
 
 def _draw(board, epoch: int, loss: float, value: float) -> None:

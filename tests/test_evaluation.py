@@ -70,6 +70,23 @@ def test_the_champion_slices_and_spoilt_inputs_are_columns_of_the_same_units(jud
     assert {"slice: heavy users", "slice: head products", "robust: shuffled history"} <= set(found) and "champion" in decision["means"]
 
 
+def test_the_champion_is_judged_with_what_sells_now_as_it_is_served(judge, past, tmp_path):
+    """Its own numbers say the reverse of what sold in the week before the test part."""
+    loaded, given = past
+    sold = heldout.popular(loaded, dataset.TEST, 7)
+    for name, days in (("now", 7), ("old", 0)):
+        old = tmp_path / name
+        old.mkdir()
+        popularity.save(old, popularity.Popularity(loaded.item_ids, sold.max() - sold))
+        artifact.write_manifest(old, kind="popularity", popularity_days=days)
+    values = {}
+    for name in ("now", "old"):
+        judge(ease_of(loaded, given, tmp_path / f"candidate {name}"), tmp_path / name)
+        values[name] = pq.read_table(tmp_path / f"candidate {name}" / "evaluation.parquet")["champion"].to_numpy()
+    popular = pq.read_table(tmp_path / "candidate now" / "evaluation.parquet")["popularity_7d"].to_numpy()
+    assert values["now"] == pytest.approx(popular, abs=1e-6) and values["old"].mean() < popular.mean()
+
+
 def test_segments_of_people_shelves_and_old_lists_are_looked_at_one_by_one(judge, past, data, tmp_path):  # noqa: F811
     loaded, given = past
     pq.write_table(pa.table({"user_id": loaded.user_ids[:USERS].tolist(), "segment": ["north" if n % 2 else "south" for n in range(USERS)]}), data / dataset.SEGMENTS)

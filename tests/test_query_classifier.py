@@ -14,6 +14,7 @@ from ecomrec.compression import query_classifier as compression
 from ecomrec.compression.query_classifier import compress
 from ecomrec.errors import AuditFailed, InputError, SettingsError
 from ecomrec.models import encoder_classifier, ngram_classifier
+from ecomrec.models.answers import Calibration, probabilities
 from ecomrec.settings import Settings
 from tests import tiny
 
@@ -136,6 +137,21 @@ def test_any_text_gets_an_answer(made, kind):
     assert chances.shape == (len(STRANGE) + 2, 2) and np.isfinite(chances).all() and (chances[:, 0] >= chances[:, 1]).all()
     assert names[-1] == names[-2] and names[-1][0] == "Dairy/Milk"
     assert model.predict(["milk"], k=99)[1].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_baseline_is_calibrated_and_says_unknown_to_what_it_never_read(made):
+    """It may be what serves."""
+    dataset, folder = made[1], made[2]
+    model, valid = ngram_classifier.load(folder / "baselines" / "tfidf_lr"), query_classifier.read(dataset, "valid")
+    column = {name: place for place, name in enumerate(model.categories)}
+    known = [row for row, label in enumerate(valid["label"]) if label in column]
+    target, scores = np.array([column[valid["label"][row]] for row in known]), model.scores([valid["query"][row] for row in known])
+
+    def loss(temperature):
+        return np.average(-np.log(probabilities(scores, Calibration(temperature=temperature))[np.arange(len(target)), target] + 1e-9), weights=valid["count"][known])
+
+    assert model.calibration.temperature != 1.0 and loss(model.calibration.temperature) < loss(1.0)
+    assert [found.category for found in model.answer(["🛋️🛋️", "ΟΔΟΣ", ""])] == ["unknown"] * 3 and model.answer(["milk"])[0].category != "unknown"
 
 
 def test_an_altered_artefact_or_another_kind_is_refused(made, tmp_path):

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from ecomrec import artifact, dataset, gates, heldout, metrics, recommender
 from ecomrec.compression import search
 from ecomrec.compression.recommender import Desk, compress
-from ecomrec.errors import AuditFailed, EcomrecError
-from ecomrec.models import loading, nearest, sequential, serving
+from ecomrec.errors import AuditFailed, EcomrecError, InputError
+from ecomrec.models import loading, nearest, popularity, sequential, serving
 from ecomrec.settings import Settings
 
 LAST = date(2017, 3, 31)
@@ -298,18 +298,64 @@ def test_metrics_agree_with_the_model(settings, data, run):
     assert set(metrics.per_user(ranked, held["offsets"], held["items"])) == {"NDCG@10", "Recall@10", "MRR@10", "MAP@10"}
 
 
-def test_days_without_a_purchase_decide_nothing_and_break_nothing(settings, data, tmp_path):
-    """A shop that was closed for two weeks: the figures are 0 and the gates say inconclusive."""
+def changed(data, folder, keep, **meta):
+    """The data set of `data` in `folder`, of the rows for which keep(pandas rows, data set) says so, with other facts in its meta.json."""
+    folder.mkdir(exist_ok=True)
     rows = pq.read_table(data / "interactions.parquet").to_pandas()
-    rows = rows[rows.day < dataset.load(data).valid_from]
-    for file in ("users.parquet", "items.parquet", "meta.json"):
-        (tmp_path / file).write_bytes((data / file).read_bytes())
-    pq.write_table(pa.Table.from_pandas(rows, preserve_index=False), tmp_path / "interactions.parquet")
+    for file in ("users.parquet", "items.parquet"):
+        shutil.copy(data / file, folder)
+    (folder / "meta.json").write_text(json.dumps(json.loads((data / "meta.json").read_text()) | meta))
+    pq.write_table(pa.Table.from_pandas(rows[keep(rows, dataset.load(data))], preserve_index=False), folder / "interactions.parquet")
+    return folder
+
+
+def test_days_without_a_purchase_decide_nothing_and_break_nothing(settings, data, tmp_path):
+    """A shop that was closed for its test week: the figures are 0 and the gates say inconclusive."""
+    changed(data, tmp_path, lambda rows, loaded: rows.day < loaded.test_from)
     for step in ("train", "compress", "evaluate"):
         result = STEPS[step](settings, tmp_path, tmp_path / "model", lambda _: None)
     assert result["users"] == 0 and result["models"]["candidate"]["NDCG@10"] == 0
     verdicts = gates.decide("recommender", tmp_path / "model", 42)
     assert not verdicts["passed"] and {verdict["verdict"] for verdict in verdicts["verdicts"]} == {"inconclusive"}
+
+
+def test_no_purchase_on_validation_days_is_said_and_trains_nothing(settings, data, tmp_path):
+    changed(data, tmp_path, lambda rows, loaded: (rows.day < loaded.valid_from) | (rows.day >= loaded.test_from))
+    with pytest.raises(InputError, match="validation part, the days before 2017-03-25 from 2017-03-18") as error:
+        recommender.train(settings, tmp_path, tmp_path / "model", lambda _: None)
+    assert "ECOMREC_VALID_DAYS" in error.value.remedy and not (tmp_path / "model" / recommender.WEIGHTS).exists()
+
+
+def test_where_nobody_comes_back_in_time_the_transformer_is_left_out(settings, data, tmp_path):
+    """Everybody bought on one day of the training part: an encoder at its random start would add noise."""
+    changed(data, tmp_path, lambda rows, loaded: (rows.day >= loaded.valid_from) | (rows.day == rows.day.where(rows.day < loaded.valid_from).groupby(rows.user).transform("min")))
+    said = []
+    trained = recommender.train(settings, tmp_path, tmp_path / "model", said.append)
+    assert trained["blend"] == 1.0 and trained["epochs"] == 0 and any("horizon" in line for line in said)
+    compress(settings, tmp_path, tmp_path / "model", lambda _: None)
+    assert better_than_popularity(tmp_path)
+
+
+def better_than_popularity(folder):
+    """Whether the model sealed in `folder`/model ranks the test part of the data set in `folder` better than what sold."""
+    loaded = dataset.load(folder)
+    model, held = loading.load(folder / "model"), heldout.held_out(loaded, dataset.TEST)
+    return heldout.quality(model, held) > heldout.quality(popularity.Popularity(model.item_ids, heldout.popular(loaded, dataset.TEST, 7)), held)
+
+
+def test_a_shop_that_leaves_out_what_was_bought_is_judged_as_it_is_served(settings, data, tmp_path):
+    """Of each user's ten things a few are new to them in the last weeks; only these are asked for, and no list shows another."""
+    changed(data, tmp_path, lambda rows, loaded: (rows.day >= loaded.valid_from) | ((rows.user + rows.item) % 3 > 0), exclude_bought=True)
+    loaded = dataset.load(tmp_path)
+    held = heldout.held_out(loaded, dataset.TEST)
+    owned = set(zip(held["users"][held["histories"].owners()].tolist(), held["histories"].items.tolist(), strict=True))
+    asked = set(zip(held["users"][np.repeat(np.arange(len(held["users"])), np.diff(held["offsets"]))].tolist(), held["items"].tolist(), strict=True))
+    assert held["exclude"] and asked and not asked & owned
+    trained = recommender.train(settings, tmp_path, tmp_path / "model", lambda _: None)
+    compress(settings, tmp_path, tmp_path / "model", lambda _: None)
+    lists = loading.load(tmp_path / "model").recommend(held["histories"], held["day"], 10, held["exclude"])[0]
+    shown = {(user, item) for user, row in zip(held["users"].tolist(), lists.tolist(), strict=True) for item in row}
+    assert not shown & owned and trained["valid_ndcg10"] > 0 and better_than_popularity(tmp_path)
 
 
 def test_many_users_are_drawn_the_same_way_each_time(data):

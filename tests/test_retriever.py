@@ -143,8 +143,17 @@ def test_without_searches_queries_are_made_from_titles(made, tmp_path):
         patch.setattr(compression, "recipe", lambda: rules)
         assert retriever.train(settings, tmp_path / "dataset", tmp_path / "model")["from_searches"] == 0
         assert compress(settings, tmp_path / "dataset", tmp_path / "model")["fusion_weight"] == rules["fusion"]["weight"]
-        with pytest.raises(InputError, match="no search of the test days"):
-            retriever.evaluate(settings, tmp_path / "dataset", tmp_path / "model")
+        found = retriever.evaluate(settings, tmp_path / "dataset", tmp_path / "model")
+        assert found["queries"] > 0 and "MADE from product texts" in found["note"] and found["models"]["bm25"] > 0
+        assert len(retriever.answers(settings, tmp_path / "dataset", tmp_path / "model")) > 0
+
+
+def test_searches_that_stopped_before_the_test_days_are_said(made, tmp_path):
+    settings, *_ = made
+    shop, found, shown = tables()
+    pairs.write(settings, "2026-06-30", shop, found, shown, tmp_path / "dataset")
+    with pytest.raises(InputError, match="no search of the test days"):
+        retriever.evaluate(settings, tmp_path / "dataset", tmp_path / "model")
 
 
 def test_no_product_is_said(made, tmp_path):

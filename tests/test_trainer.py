@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from ecomrec.errors import EcomrecError
 from ecomrec.models.sequential import Baskets, Sequential, baskets, draw
 
 USERS, ITEMS = 80, 12
-RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.2, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.01, "adversarial": 0.0,
+RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.2, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.01, "adversarial": 0.0, "compile": False,
           "identity_dropout": 0.1, "label_smoothing": 0.05, "positions": 64, "targets": 1, "negatives": 8, "epochs": 4, "patience": 9}
 
 
@@ -125,6 +126,24 @@ def test_adversarial_steps_move_the_weights_elsewhere_and_leave_no_noise_behind(
     nothing, _ = fit(tmp_path / "none", RECIPE | {"epochs": 1, "adversarial": 1e-12})
     # A step of no length doubles the gradient, which Adam's scale and the clipping make (nearly) nothing of.
     assert (weights(nothing) - weights(plain)).abs().mean() < (weights(moved) - weights(plain)).abs().mean()
+
+
+def test_compiled_it_learns_the_same(tmp_path, monkeypatch):
+    """Traced, differentiated and cut as for a GPU; only the step to machine code, more than a minute here, is left out."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    same = RECIPE | {"epochs": 1, "dropout": 0.0, "identity_dropout": 0.0}  # what is drawn differs between the two
+    plain, compiled = (fit(tmp_path / str(way), same | {"compile": way})[1]["losses"] for way in (False, True))
+    assert compiled == pytest.approx(plain, abs=1e-4)
+
+
+def test_a_missing_compiler_names_the_setting(tmp_path, monkeypatch):
+    def no_compiler(graph, inputs):  # the real one takes half a minute to say so
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=no_compiler))
+    with pytest.raises(EcomrecError, match="torch.compile failed") as error:
+        fit(tmp_path, RECIPE | {"compile": True, "epochs": 1})
+    assert "compile = false" in error.value.remedy
 
 
 def test_a_loss_that_is_no_number_names_the_setting(tmp_path):

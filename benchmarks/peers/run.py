@@ -3,7 +3,7 @@
     /tmp/peers/bin/python benchmarks/peers/run.py FOLDER MODEL OUT [--seed 1] [--epochs 60] [--seconds 3600]
 
 FOLDER holds rows.npz (user, item, day, time, part: 0 train, 1 valid, 2 test; exclude: whether what was bought is left out), as
-`benchmarks.recommender` writes it. Writes OUT.npz (users, ranked: their 10 items for the test part, from the epoch that is
+`benchmarks.recommender` writes it. The models' settings are one for all data sets: RecTools reads the newest 51 events of a user. Writes OUT.npz (users, ranked: their 10 items for the test part, from the epoch that is
 best on validation) and OUT.json (the curve: epoch, valid NDCG@10, seconds and CPU seconds of training). OUT is written after each
 validated epoch, so a run that is cut short leaves what it has; only one that ended by itself says `finished`, and not one whose SECONDS were over.
 """
@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 K = 10
-PATIENCE = 6  # epochs without a better validation score before it ends
+PATIENCE = 6  # epochs without a better validation score, at one that is judged, before it ends; judged are the first three and every third
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def ndcg(ranked: np.ndarray, users: np.ndarray, rows) -> float:
 
 
 def sasrec(asked, rows, train, exclude, judge) -> bool:
-    """RecTools' SASRec with softmax, and eSASRec (LiGR layers, sampled softmax): the settings of transformer_benchmark's paper runs. Whether it came to its end."""
+    """RecTools' SASRec with softmax, and eSASRec (LiGR layers, sampled softmax): the losses and layers of transformer_benchmark's paper runs, of one size for all data sets. Whether it came to its end."""
     import torch
     from pytorch_lightning import seed_everything
     from rectools import Columns
@@ -104,8 +104,8 @@ def sasrec(asked, rows, train, exclude, judge) -> bool:
 
         if epoch <= 3 or epoch % 3 == 0 or seconds > asked.seconds:
             found = judge(padded, {"epoch": epoch, "fit_s": round(seconds, 1), "cpu_s": round(cpu, 1)})
-        if epoch - found >= PATIENCE:
-            break
+            if epoch - found >= PATIENCE:
+                break
         if seconds > asked.seconds:
             return False
     return True

@@ -26,7 +26,7 @@ from ecomrec.models.encoder import load_encoder, tokenizer_of
 from ecomrec.models.text_model import TextModel
 from ecomrec.models.tokens import pad
 from ecomrec.queries import misspell
-from ecomrec.retriever import K, Pooled, held_queries, ndcg, pairs_of, vectors_of
+from ecomrec.retriever import K, Pooled, drawn, held_queries, made_up, ndcg, pairs_of, vectors_of
 from ecomrec.search import hybrid
 from ecomrec.search.lexical import Lexical
 from ecomrec.search.pairs import products, recipe
@@ -181,16 +181,9 @@ class Desk:
     def _made_up(self, most: int, size: int) -> dict:
         """Validation where nobody searched: queries made from the texts of some products, each with one right answer."""
         wanted = {**self.rules, "train": {**self.rules["train"], "pairs": most}, "synthetic": {**self.rules["synthetic"], "share": 1.0}}
-        rows = sorted(random.Random(self.settings.seed + 1).sample(range(len(self.shop.item_ids)), min(size, len(self.shop.item_ids))))
-        made, _ = pairs_of(self.dataset, self.shop, wanted, self.encoder, self.tokenizer, self.settings.seed + 1)
-        answers: dict[str, dict[int, int]] = {}
-        place = {row: number for number, row in enumerate(rows)}
-        for query, row, _ in made:
-            if row in place:
-                answers.setdefault(query, {})[place[row]] = 1
-        if not answers:  # a handful of products: their titles find them
-            answers = {self.shop.titles[row] or self.shop.texts[row]: {place[row]: 1} for row in rows[:most]}
-        return {"queries": list(answers), "count": np.ones(len(answers)), "texts": [self.shop.texts[row] for row in rows], "grades": list(answers.values())}
+        rows = drawn(self.shop, size, self.settings.seed + 1)
+        made, place = pairs_of(self.dataset, self.shop, wanted, self.encoder, self.tokenizer, self.settings.seed + 1)[0], {row: number for number, row in enumerate(rows)}
+        return made_up(self.shop, rows, [(query, place[row]) for query, row, _ in made if row in place])
 
     def _worth(self, number: int = 512, size: int = 64) -> prune.Importance:
         """Importance of the teacher's parts for telling its texts apart: each of a batch from the others (InfoNCE)."""

@@ -106,7 +106,8 @@ def rank(score: Callable[[Histories], np.ndarray], given: Histories, popularity:
         sizes = np.diff(block.offsets)
         values[sizes == 0] = popularity
         if exclude_bought:
-            values[np.repeat(np.arange(len(block)), sizes), block.items] = -np.inf
+            bought = block.weights >= 1  # and not what was only looked at
+            values[np.repeat(np.arange(len(block)), sizes)[bought], block.items[bought]] = -np.inf
         rows = slice(first, first + len(block))
         ids[rows], scores[rows] = top(values, k)
 

@@ -17,8 +17,15 @@ class Frequency(Recommender):
 
     def recommend(self, histories: Histories, day: int, k: int, exclude_bought: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """See `ecomrec.models.rank`."""
-        tie = self.popularity / max(float(self.popularity.max(initial=0)), 1.0) * np.float32(1e-3)
-        return rank(lambda block: decayed_counts(block, day, self.half_life, len(tie)).toarray() + tie, histories, self.popularity, k, exclude_bought)
+        tie = (self.popularity / max(float(self.popularity.max(initial=0)), 1.0)).astype(np.float32)
+
+        def score(block: Histories) -> np.ndarray:
+            counts = decayed_counts(block, day, self.half_life, len(tie))
+            least = counts.data.min(initial=1)
+            counts.data *= 1 + np.float32(1e-3) * tie[counts.indices]
+            return counts.toarray() + tie * np.float32(least / 2)  # below the least that anybody has of what they bought themself
+
+        return rank(score, histories, self.popularity, k, exclude_bought)
 
 
 def save(folder: Path, model: Frequency) -> None:

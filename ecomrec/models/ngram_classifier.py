@@ -1,7 +1,7 @@
 """The baseline that a fine-tuned encoder must beat: TF-IDF of character n-grams and logistic regression (scikit-learn).
 
 Multinomial log loss, each query weighted by how often and how strongly it led to the
-category. Saved as arrays and JSON, no pickle, so it can serve when the gates refuse the encoder.
+category; its probabilities are calibrated on validation queries. Saved as arrays and JSON, no pickle, so it can serve when the gates refuse the encoder.
 """
 
 import json
@@ -11,9 +11,9 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from ecomrec import artifact
+from ecomrec import artifact, calibration
 from ecomrec.errors import AuditFailed
-from ecomrec.models.answers import Answer, Calibration, answer, best, familiarity, probabilities
+from ecomrec.models.answers import Answer, Calibration, answer, best, probabilities
 from ecomrec.queries import normalise
 
 KIND = "ngram_classifier"
@@ -21,23 +21,39 @@ NGRAMS = (2, 4)
 
 
 class NgramClassifier:
-    """`answer`, `predict` and `scores`, as in `ecomrec.models.encoder_classifier`; made by `fit` or `load`. It knows no "unknown"."""
+    """`answer`, `predict` and `scores`, as in `ecomrec.models.encoder_classifier`; made by `fit` or `load`. "unknown" is what shares no n-gram with what was
+    learned."""
 
-    def __init__(self, vectorizer: TfidfVectorizer, weights: np.ndarray, bias: np.ndarray, categories: list[str]):
+    def __init__(self, vectorizer: TfidfVectorizer, weights: np.ndarray, bias: np.ndarray, categories: list[str], temperature: float = 1.0):
         self.vectorizer, self.weights, self.bias, self.categories = vectorizer, weights, bias, categories
+        self.calibration = Calibration(temperature, least=0.5)
 
     def scores(self, queries: list[str]) -> np.ndarray:
         """Logits float32 [N, C]."""
-        return (self.vectorizer.transform([normalise(query) for query in queries]) @ self.weights + self.bias).astype(np.float32)
+        return self._logits(self._read(queries))
+
+    def _read(self, queries: list[str]):
+        return self.vectorizer.transform([normalise(query) for query in queries])
+
+    def _logits(self, rows) -> np.ndarray:
+        return (rows @ self.weights + self.bias).astype(np.float32)
 
     def predict(self, queries: list[str], k: int = 3) -> tuple[list[list[str]], np.ndarray]:
         """The `k` most likely categories of each query and their probabilities float32 [N, min(k, C)]."""
-        return best(probabilities(self.scores(queries), Calibration()), self.categories, k)
+        return best(probabilities(self.scores(queries), self.calibration), self.categories, k)
 
     def answer(self, queries: list[str], k: int = 3) -> list[Answer]:
-        """The category of each query: a leaf, or a parent of it when unsure."""
-        logits = self.scores(queries)
-        return answer(probabilities(logits, Calibration()), familiarity(logits, None, None, "max_prob"), self.categories, Calibration(), k)
+        """The category of each query: a leaf, a parent of it when unsure, or "unknown"."""
+        rows = self._read(queries)
+        return answer(probabilities(self._logits(rows), self.calibration), (rows.getnnz(axis=1) > 0).astype(float), self.categories, self.calibration, k)
+
+    def calibrate(self, queries: list[str], labels: list[str], weight: np.ndarray) -> "NgramClassifier":
+        """The same model with the temperature that fits these (validation) queries best; those of categories that it does not know say nothing."""
+        column = {name: place for place, name in enumerate(self.categories)}
+        known = np.flatnonzero([label in column for label in labels])
+        target = np.array([column[labels[row]] for row in known], dtype=np.int64)
+        heat = calibration.temperature(self.scores([queries[row] for row in known]) if len(known) else np.zeros((0, 1)), target, np.asarray(weight)[known], "softmax")
+        return NgramClassifier(self.vectorizer, self.weights, self.bias, self.categories, heat)
 
     def save(self, folder: Path, **facts) -> None:
         """Writes and seals the model in `folder`, which is made."""
@@ -46,7 +62,7 @@ class NgramClassifier:
         (folder / "vocabulary.json").write_text(json.dumps(words, sort_keys=True), encoding="utf-8")
         (folder / "categories.json").write_text(json.dumps(self.categories), encoding="utf-8")
         np.savez_compressed(folder / "weights.npz", idf=self.vectorizer.idf_, weights=self.weights.astype(np.float16), bias=self.bias)
-        artifact.write_manifest(folder, KIND, **facts)
+        artifact.write_manifest(folder, KIND, temperature=self.calibration.temperature, **facts)
 
 
 def fit(queries: list[str], categories: list[str], weight: np.ndarray, features: int, seed: int) -> NgramClassifier:
@@ -75,4 +91,4 @@ def load(folder: Path, threads: int = 0) -> NgramClassifier:
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=NGRAMS, sublinear_tf=True, dtype=np.float32, vocabulary=words)
     vectorizer.idf_ = arrays["idf"]
     categories = json.loads((folder / "categories.json").read_text(encoding="utf-8"))
-    return NgramClassifier(vectorizer, arrays["weights"].astype(np.float32), arrays["bias"], categories)
+    return NgramClassifier(vectorizer, arrays["weights"].astype(np.float32), arrays["bias"], categories, manifest.get("temperature", 1.0))

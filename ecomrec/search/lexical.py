@@ -8,6 +8,8 @@ from ecomrec.queries import normalise
 
 WORD = re.compile(r"[^\W_]+(?:[.'-][^\W_]+)*")
 CHINESE = re.compile(r"[\u3400-\u9fff]+")
+# English words that keep their e in the plural, where the ending looks like that of `batteries` or `boxes`.
+KEEP_E = frozenset(["ache", "avalanche", "backache", "barbie", "beanie", "birdie", "bootie", "brioche", "brownie", "budgie", "cache", "calorie", "collie", "cookie", "creche", "cutie", "doggie", "earache", "foodie", "freebie", "genie", "goalie", "headache", "heartache", "hippie", "hoodie", "indie", "junkie", "magpie", "moustache", "movie", "mustache", "necktie", "newbie", "niche", "onesie", "pixie", "pinkie", "porsche", "prairie", "quiche", "rookie", "selfie", "smartie", "smoothie", "sortie", "stomachache", "talkie", "tootsie", "toothache", "townie", "veggie", "zombie"])
 
 
 def words(text: str) -> list[str]:
@@ -25,9 +27,11 @@ def words(text: str) -> list[str]:
 
 
 def singular(word: str) -> str:
-    """`laptops` → `laptop`, `batteries` → `battery`, `boxes` → `box`; short words and other languages are left alone."""
+    """`laptops` → `laptop`, `batteries` → `battery`, `cookies` → `cookie`, `boxes` → `box`; short words and other languages are left alone."""
     if len(word) < 4 or not word.isascii() or word.endswith(("ss", "us", "is")):
         return word
+    if word[:-1] in KEEP_E:
+        return word[:-1]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
     if word.endswith(("xes", "ches", "shes", "sses")):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ecomrec import database, features
 from ecomrec.errors import InputError
+from ecomrec.labels import held_out_from
 from ecomrec.queries import normalise
 from ecomrec.settings import Settings
 
@@ -46,12 +47,12 @@ def build(settings: Settings, day: str, folder: Path) -> dict:
     product texts. Raises InputError without a product.
     """
     last = date.fromisoformat(day)
-    first, valid = last - timedelta(days=settings.history_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
+    first, (valid, test) = last - timedelta(days=settings.history_days - 1), held_out_from(settings, last)
     days = {"first": first, "last": last}
     with database.connect(settings.shop_dsn, application="ecomrec pairs") as connection:
         items = database.table(connection, "search/products", days, PRODUCT)
         database.execute(connection, "labels/examined", {"first": first, "last": valid - timedelta(days=1)})
-        pairs = database.table(connection, "search/pairs", days, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
+        pairs = database.table(connection, "search/pairs", {**days, "valid": valid, "test": test}, {"day": pa.date32(), "query": pa.string(), "item_id": pa.string(), "weight": pa.float64()})
         shown = database.table(connection, "search/shown", {"first": first, "last": valid - timedelta(days=1)}, {"query": pa.string(), "item_id": pa.string()})
     for source, table in (("search/products", items), ("search/pairs", pairs), ("search/shown", shown)):
         features.check(source, table.column_names)
@@ -62,10 +63,9 @@ def write(settings: Settings, day: str, items: pa.Table, pairs: pa.Table, shown:
     """The same from tables with the columns of sql/search/{products,pairs,shown}.sql."""
     if not len(items):
         raise InputError("the catalogue has no product", "load it first (DAG ingest_catalog)")
-    last = date.fromisoformat(day)
-    test, valid = last - timedelta(days=settings.test_days - 1), last - timedelta(days=settings.test_days + settings.valid_days - 1)
+    valid, test = held_out_from(settings, date.fromisoformat(day))
     known, merged = set(items["item_id"].to_pylist()), {}
-    for row in pairs.to_pylist():
+    for row in (row for batch in pairs.to_batches(max_chunksize=10_000) for row in batch.to_pylist()):
         query = normalise(row["query"] or "")
         if query and row["item_id"] in known:
             split = "test" if row["day"] >= test else "valid" if row["day"] >= valid else "train"

@@ -9,5 +9,4 @@ SELECT
     -- What went out of stock since the publication began is refresh_catalog's, as in publish/audit.
     (SELECT count(*) FROM entries e LEFT JOIN {served_items} s USING (item_id) LEFT JOIN core.items i USING (item_id)
      WHERE NOT (coalesce(s.available, false) OR coalesce(i.in_stock AND NOT i.deleted, false))) AS unavailable_results,
-    (SELECT count(*) FROM {query_categories} WHERE NOT probability BETWEEN 0 AND 1 OR cardinality(categories) <> cardinality(probabilities)) AS broken_categories,
-    (SELECT count(*) FROM (SELECT DISTINCT unnest(queries) AS query FROM {query_suggestions}) AS offered WHERE core.banned(query)) AS banned_suggestions
+    (SELECT count(*) FROM {query_categories} WHERE NOT probability BETWEEN 0 AND 1 OR cardinality(categories) <> cardinality(probabilities)) AS broken_categories

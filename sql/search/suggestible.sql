@@ -7,9 +7,12 @@ WITH likely AS (
 ), spoken AS (
     SELECT query, users, score, core.in_catalogue(query) AS known FROM likely
 ), chosen AS (
-    SELECT core.normal_query(o.query) AS query, i.category, count(*) AS times
-    FROM core.search_outcomes o JOIN core.items i USING (item_id)
-    WHERE o.event_day BETWEEN %(first_day)s AND %(day)s GROUP BY 1, 2
+    SELECT core.normal_query(query) AS query, category, sum(times) AS times
+    FROM (
+        SELECT o.query, i.category, count(*) AS times
+        FROM core.search_outcomes o JOIN core.items i USING (item_id)
+        WHERE o.event_day BETWEEN %(first_day)s AND %(day)s GROUP BY o.query, i.category) AS typed
+    GROUP BY 1, 2
 ), led AS (
     SELECT DISTINCT ON (query) query, category FROM chosen ORDER BY query, times DESC, category COLLATE "C"
 ), shares AS (

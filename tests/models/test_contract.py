@@ -31,7 +31,7 @@ from ecomrec.models import (
 from ecomrec.models.sequential import Sequential, baskets
 
 USERS, ITEMS, DAYS = 60, 12, 12
-RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.0, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.0, "adversarial": 0.0,
+RECIPE = {"dim": 16, "heads": 2, "blocks": 1, "dropout": 0.0, "repeat_scale": 20.0, "learning_rate": 0.01, "weight_decay": 0.0, "adversarial": 0.0, "compile": False,
           "identity_dropout": 0.0, "label_smoothing": 0.0, "groups": [], "positions": 128, "targets": 4, "negatives": 64, "epochs": 12, "patience": 12}
 IDS = np.array([f"item{number:02}" for number in range(ITEMS)])
 

@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from ecomrec.models import Histories, Recency, als, decayed_counts, ease, histories, itemitem, top, words
+from ecomrec.models import (
+    Histories,
+    Recency,
+    als,
+    decayed_counts,
+    ease,
+    frequency,
+    histories,
+    itemitem,
+    popularity,
+    top,
+    words,
+)
 from ecomrec.models.sequential import baskets, batches, pad
 
 
@@ -45,6 +57,21 @@ def test_every_user_with_a_basket_is_in_exactly_one_batch():
     groups = batches(held, 64, np.random.default_rng(0))
     assert sorted(np.concatenate(groups).tolist()) == list(range(1, 30))
     assert all(pad(held, group)[3].size <= 64 for group in groups)
+
+
+def test_what_a_user_bought_long_ago_comes_before_what_everybody_buys():
+    """Thirteen half-lives ago: what is left of it is far less than a thousandth."""
+    model = frequency.Frequency(np.array(list("abcd")), 30.0, np.array([0, 9, 1, 0], dtype=np.float32))
+    ids, _ = model.recommend(one([3, 0], [0, 5]), 400, 4)
+    assert ids.tolist() == [[0, 3, 1, 2]]
+    ids, _ = model.recommend(one([2, 1], [5, 5]), 400, 4)
+    assert ids.tolist() == [[1, 2, 0, 3]], "of two bought alike, the one that more buy"
+
+
+def test_what_was_only_looked_at_may_be_recommended_where_what_was_bought_is_not():
+    model = popularity.Popularity(np.array(list("abc")), np.array([3, 2, 1], dtype=np.float32))
+    ids, _ = model.recommend(one([0, 1], [0, 0], [1, 0.2]), 1, 2, exclude_bought=True)
+    assert ids.tolist() == [[1, 2]]
 
 
 def test_ease_is_the_closed_form():

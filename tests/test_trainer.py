@@ -141,7 +141,7 @@ def test_a_missing_compiler_names_the_setting(tmp_path, monkeypatch):
         raise RuntimeError("No working C++ compiler found")
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=no_compiler))
-    with pytest.raises(EcomrecError, match="torch.compile failed") as error:
+    with pytest.raises(EcomrecError, match=r"torch\.compile failed") as error:
         fit(tmp_path, RECIPE | {"compile": True, "epochs": 1})
     assert "compile = false" in error.value.remedy
 

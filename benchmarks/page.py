@@ -114,6 +114,18 @@ def recommender() -> Iterator[str]:
         peer = speed.cases["sasrec_seconds"]
         yield table([f"to the validation quality that RecTools' SASRec has on amazon-beauty after {peer['epochs']} epochs, NDCG@10 {peer['valid_ndcg10']:.4f}", "seconds", "seconds an epoch"],
                     [["ours", number(speed.get("our_seconds")), number(speed.get("our_epoch_s"))], ["SASRec", number(speed.get("sasrec_seconds")), number(speed.get("sasrec_epoch_s"))]])
+        yield f"Ours trains {number(speed.get('tokens_per_s'))} positions a second, {number(speed.get('matmul_share'))} of the machine's float32 matrix speed.\n"
+    scale = Cases("recommender_scale")
+    if scale.cases:
+        yield scale.source()
+        yield "An epoch of training as users grow: a fifth of completejourney's households, then 4 and 16 times as many, resampled under new names.\n"
+        yield table(["users", "seconds", "x", "peak memory, MB", "x"], [[f"{case['users']:,}", number(case["value"]), number(case["time_ratio"]), number(case["peak_mb"]), number(case["memory_ratio"])]
+                                                                        for case in sorted(scale.cases.values(), key=lambda case: case["users"])])
+    switches = Cases("recommender_switches")
+    if switches.cases:
+        yield switches.source()
+        yield "What each switch of the recommender's recipe is worth: the transformer alone, on validation.\n"
+        yield table(["", "NDCG@10", "of the default's"], [[name, number(case["value"]), number(case["over_default"])] for name, case in switches.cases.items()])
 
 
 def search() -> Iterator[str]:

@@ -8,7 +8,7 @@ from ecomrec import database, dataset, features
 from ecomrec.errors import AuditFailed
 
 LISTED = tomllib.loads(features.FILE.read_text(encoding="utf-8"))
-PARAMETERS = {"first": "2017-01-01", "last": "2017-03-31", "first_day": "2017-01-01", "day": "2017-03-31", "event_types": ["purchase"], "purchase": 3, "cart": 2, "click": 1, "most": 10}
+PARAMETERS = {"first": "2017-01-01", "last": "2017-03-31", "first_day": "2017-01-01", "day": "2017-03-31", "event_types": ["purchase"], "purchase": 3, "cart": 2, "click": 1, "most": 10, "valid": "2017-01-01", "test": "2017-01-01"}
 PERSONAL = {"name", "email", "phone", "address", "birth", "gender", "age", "religion", "health", "ip", "session_id", "context"}
 
 

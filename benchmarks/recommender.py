@@ -156,10 +156,12 @@ def report(work: Path, times: bool) -> dict:
         if (alone := work / f"{name}.baselines.json").is_file():
             found = json.loads(alone.read_text())
             cases.update({f"{name}.{model}.ndcg10": {**_over([value]), "chosen": found["chosen"][model]} for model, value in found["ndcg10"].items()})
+        for model in runs[0]["evaluate"]["models"] if runs else ():
+            if f"{name}.{model}.ndcg10" in cases:  # measured alone, by whoever asked for it
+                continue
+            cases[f"{name}.ndcg10" if model == "candidate" else f"{name}.{model}.ndcg10"] = _over([run["evaluate"]["models"][model][f"NDCG@{K}"] for run in runs])
         if not runs:
             continue
-        for model in runs[0]["evaluate"]["models"]:
-            cases[f"{name}.ndcg10" if model == "candidate" else f"{name}.{model}.ndcg10"] = _over([run["evaluate"]["models"][model][f"NDCG@{K}"] for run in runs])
         for part in ("transformer_alone", "linear_alone", "repeat_alone"):
             found = [run["evaluate"]["candidate_parts"][part] for run in runs]
             cases[f"{name}.{part}.ndcg10"] = _over([value[f"NDCG@{K}"] if isinstance(value, dict) else value for value in found])

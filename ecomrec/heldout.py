@@ -39,12 +39,14 @@ def held_out(data: Dataset, part: int, seed: int = 0, most: int | None = None) -
     """Users who bought something in `part` (at most `most`, drawn by `seed`), what they bought, and what they did before.
 
     Keys: users [U], offsets and items (as `metrics.wanted`), histories (as `ecomrec.models.Histories`), day (the last day
-    known), exclude (whether what was bought before is left out of the lists; then buying it again is no hit that could be had, and is not asked for).
+    known), exclude (whether what was bought before is left out of the lists; where the shop does so, buying it again is no hit that could be had, and is not
+    asked for).
     """
     rows = (data.part == part) & (data.weight >= 1) & (data.user < data.meta["users"])
     if data.exclude_bought and not data.by_user:
-        pair, past = data.user.astype(np.int64) * (int(data.item.max(initial=0)) + 1) + data.item, (data.part < part) & (data.weight >= 1)
-        rows &= ~np.isin(pair, pair[past])
+        past = (data.part < part) & (data.weight >= 1) & np.isin(data.user, np.unique(data.user[rows]))
+        asked, owned = (data.user[some].astype(np.int64) * (int(data.item.max(initial=0)) + 1) + data.item[some] for some in (rows, past))
+        rows[rows] = ~np.isin(asked, owned)
     users, offsets, items = metrics.wanted(data.user[rows], data.item[rows])
     if most is not None and len(users) > most:
         drawn = np.sort(np.random.default_rng(seed).choice(users, most, replace=False))

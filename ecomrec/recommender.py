@@ -67,7 +67,9 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     # The blend is tuned on scores of all items at once: of a large catalogue, for fewer users.
     held = held_out(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
     if not len(held["users"]):
-        raise InputError("nobody bought anything in the validation part" + (f", the days before {data.meta['test_from']} from {data.meta['valid_from']}" if not data.by_user else "") + ": nothing says which model is good",
+        new = " that was new to them, and ECOMREC_EXCLUDE_BOUGHT leaves out the rest," if held["exclude"] and not data.by_user else ""
+        raise InputError(f"nobody bought anything{new} in the validation part" + (f", the days before {data.meta['test_from']} from {data.meta['valid_from']}" if not data.by_user else "")
+                         + ": nothing says which model is good",
                          "load those days (DAG load_history), or move them with ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS; the model in service stays")
     with memory_for(f"while the texts of {len(data.texts):,} items were encoded", "lower [text] max_length or [dataset] max_items in recommender.toml"):
         text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
@@ -135,7 +137,7 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     """Measures the sealed candidate and the baselines, as they would be served, on the same users' purchases of the test days.
 
     Writes evaluation.parquet (unit, NDCG@10 of each model), evaluation.json and the sealed baselines under `folder`.
-    Every purchase counts, bought before or not; what lies outside the universe counts as missed, for all alike.
+    Every purchase counts, bought before or not (but where the shop leaves out what was bought); what lies outside the universe counts as missed, for all alike.
     """
     started, data = time.monotonic(), load_dataset(dataset)
     rules = recipe_for(data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecomrec.models import Histories, Recommender, decayed_counts, rank
+from ecomrec.models import FADED, Histories, Recommender, decayed_counts, rank
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,8 @@ class Frequency(Recommender):
 
         def score(block: Histories) -> np.ndarray:
             counts = decayed_counts(block, day, self.half_life, len(tie))
-            least = counts.data.min(initial=1)
             counts.data *= 1 + np.float32(1e-3) * tie[counts.indices]
-            return counts.toarray() + tie * np.float32(least / 2)  # below the least that anybody has of what they bought themself
+            return counts.toarray() + tie * np.float32(2.0 ** -(FADED + 10))  # below anything that fading leaves of a purchase
 
         return rank(score, histories, self.popularity, k, exclude_bought)
 

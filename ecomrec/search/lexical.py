@@ -30,7 +30,7 @@ def singular(word: str) -> str:
     """`laptops` → `laptop`, `batteries` → `battery`, `cookies` → `cookie`, `boxes` → `box`; short words and other languages are left alone."""
     if len(word) < 4 or not word.isascii() or word.endswith(("ss", "us", "is")):
         return word
-    if word[:-1] in KEEP_E:
+    if word.endswith("s") and word[:-1] in KEEP_E:
         return word[:-1]
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"

@@ -1,9 +1,23 @@
 -- A term's words are found out when it is banned, not for every query that is looked at.
 ALTER TABLE ops.banned_terms ADD COLUMN words text GENERATED ALWAYS AS (core.words(term)) STORED;
 COMMENT ON COLUMN ops.banned_terms.words IS 'The term as queries are compared with it: core.words';
-COMMENT ON TABLE ops.banned_terms IS 'Words and phrases that are never suggested: a query that holds one as whole words is left out of suggestions and related queries. What is banned later than a publication began, analytics.suggest() leaves out of it all the same; to change a term, delete it and ban the new one';
+COMMENT ON TABLE ops.banned_terms IS 'Words and phrases that are never suggested: a query that holds one as whole words is left out of suggestions and related queries. What is banned later than a publication began, analytics.suggest() and the views leave out of it all the same; to change a term, delete it and ban the new one';
 CREATE OR REPLACE FUNCTION core.banned(query text) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE STRICT
 RETURN EXISTS (SELECT FROM (SELECT ' ' || core.words(query) || ' ' AS said OFFSET 0) AS q, ops.banned_terms b WHERE strpos(q.said, ' ' || b.words || ' ') > 0);
+
+CREATE OR REPLACE VIEW analytics.query_suggestions AS
+    SELECT s.prefix, u.rank::integer AS rank, u.query, u.score, p.day, nullif(u.category, '') AS category
+    FROM analytics.publication p
+    JOIN recs.query_suggestions s USING (publication_id)
+    CROSS JOIN LATERAL unnest(s.queries, s.scores, s.categories) WITH ORDINALITY AS u (query, score, category, rank)
+    WHERE NOT EXISTS (SELECT FROM ops.banned_terms b WHERE strpos(' ' || core.words(u.query) || ' ', ' ' || b.words || ' ') > 0);
+CREATE OR REPLACE VIEW analytics.related_queries AS
+    SELECT r.query, u.rank::integer AS rank, u.related, u.score, u.reason, p.day
+    FROM analytics.publication p
+    JOIN recs.related_queries r USING (publication_id)
+    CROSS JOIN LATERAL unnest(r.related, r.scores, r.reasons) WITH ORDINALITY AS u (related, score, reason, rank)
+    WHERE NOT EXISTS (SELECT FROM ops.banned_terms b WHERE strpos(' ' || core.words(u.related) || ' ', ' ' || b.words || ' ') > 0);
+COMMENT ON COLUMN recs.query_suggestions.scores IS 'Purchases to expect: recent searches (older ones count less) times how often they end in a purchase; the searches alone where no purchase could be told to follow one';
 
 -- What is banned after a publication began is not suggested from it either, whether it is new or rolled back to; what was banned before, it does not hold. A space
 -- typed behind a word leads to that word before any that is spelled nearly so.
@@ -92,7 +106,7 @@ BEGIN
     SELECT f.item_id, f.title, f.category, f.price, f.shared::double precision / length(said)
     FROM (
         SELECT i.item_id, i.title, i.category, i.price, length(i.words) - length(ts_delete(i.words, tsvector_to_array(said))) AS shared, ts_rank(i.words, any_of) AS near
-        FROM core.items i WHERE NOT i.deleted AND i.in_stock AND i.words @@ any_of) AS f
+        FROM core.items i WHERE NOT i.deleted AND i.in_stock AND i.words @@ any_of LIMIT 50000) AS f  -- a word that half of the shop says must not take seconds
     WHERE 2 * f.shared >= length(said) ORDER BY f.shared DESC, f.near DESC, f.item_id LIMIT k;
 END $$;
 COMMENT ON FUNCTION analytics.search_products(text, integer) IS 'Products for a query: the published results where it is a head query, else those that say all its words, else those that say half of them or more, most first (score: the share)';

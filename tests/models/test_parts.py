@@ -66,6 +66,8 @@ def test_what_a_user_bought_long_ago_comes_before_what_everybody_buys():
     assert ids.tolist() == [[0, 3, 1, 2]]
     ids, _ = model.recommend(one([2, 1], [5, 5]), 400, 4)
     assert ids.tolist() == [[1, 2, 0, 3]], "of two bought alike, the one that more buy"
+    ids, _ = model.recommend(one([1, 3], [380, 397]), 400, 4)
+    assert ids.tolist() == [[3, 1, 2, 0]], "what was bought later, though everybody buys the other"
 
 
 def test_what_was_only_looked_at_may_be_recommended_where_what_was_bought_is_not():

@@ -10,7 +10,7 @@ from ecomrec.search.lexical import Lexical, words
 @pytest.mark.parametrize(("text", "found"), [
     ("Laptops & Batteries", ["laptop", "battery"]), ("ＵＳＢ-C boxes", ["usb-c", "box"]), ("glass bus", ["glass", "bus"]), ("", []), ("<b>!?</b>", ["b", "b"]),
     ("红色运动鞋", ["红色", "运动", "运动鞋"]), ("brother TN-2110", ["brother", "tn-2110"]),
-    ("cookies and a cookie", ["cookie", "and", "a", "cookie"]), ("headaches watches pies movies berries", ["headache", "watch", "pie", "movie", "berry"])])
+    ("cookies and a cookie", ["cookie", "and", "a", "cookie"]), ("a collier cached", ["a", "collier", "cached"]), ("headaches watches pies movies berries", ["headache", "watch", "pie", "movie", "berry"])])
 def test_words(text, found):
     assert words(text) == found
 

@@ -115,6 +115,7 @@ def test_what_is_banned_later_is_not_offered_from_what_is_live(filled):
     with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO ops.banned_terms (term) VALUES ('Couch')")
     assert [rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest(%s, 5, %s)", *one) for one in asked] == [[]] * 4
+    assert rows(settings.shop_dsn, "SELECT query FROM analytics.query_suggestions WHERE query = 'couch' UNION SELECT related FROM analytics.related_queries WHERE related = 'couch'") == []
 
 
 def test_a_space_behind_a_word_leads_to_that_word(filled):

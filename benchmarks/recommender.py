@@ -32,7 +32,6 @@ DATA = ("amazon-beauty", "amazon-toys", "completejourney", "online-retail")
 PEERS = ("sasrec", "esasrec")
 BASELINES = ("popularity_7d", "frequency", "item_knn", "als", "ease_recency")
 COLD_SHARE = 0.1
-POPULAR_DAYS = 7
 COMMAND = "python -m benchmarks.recommender"
 
 
@@ -192,7 +191,7 @@ def peers(work: Path, name: str) -> dict:
             known = np.isin(held["users"], found["users"])
             ranked[known] = found["ranked"][np.searchsorted(found["users"], held["users"][known])]
             # Whom a peer cannot answer is shown what sells, as everybody else's newcomers are.
-            ranked[(ranked < 0).all(axis=1)] = np.argsort(-popular(data, dataset.TEST, POPULAR_DAYS), kind="stable")[:K]
+            ranked[(ranked < 0).all(axis=1)] = np.argsort(-popular(data, dataset.TEST, recommender.recipe()["popularity"]["days"]), kind="stable")[:K]
             values.append(ndcg(ranked, held))
         curves = [json.loads(file.read_text())["curve"] for file in done]
         cases[f"{name}.{peer}.ndcg10"] = {**_over(values), "last": [curve[-1] for curve in curves], "best_epoch": [max(curve, key=lambda point: point["valid_ndcg10"])["epoch"] for curve in curves]}

@@ -119,6 +119,12 @@ def table(connection, name: str, parameters: dict[str, Any] | None = None, types
                                     pyarrow.csv.ConvertOptions(column_types=types, strings_can_be_null=False))
 
 
+def rows(found) -> Iterator[dict]:
+    """Each row of an Arrow table as a dict, a part of the table at a time: as dicts a table takes many times its memory."""
+    for batch in found.to_batches(max_chunksize=10_000):
+        yield from batch.to_pylist()
+
+
 def lock(connection, key: str) -> None:
     """Waits for the advisory lock `key`, held until the transaction ends: two loads of one day take turns."""
     with connection.cursor() as cursor:

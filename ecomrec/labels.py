@@ -88,7 +88,7 @@ def write(settings: Settings, day: str, labelled: pa.Table, totals: dict, folder
     merged: dict[tuple[str, str, str], list[float]] = {}
     spelling: dict[str, str] = {}
     labels = Counter(searches=0, simulated=0)
-    for row in (row for batch in labelled.to_batches(max_chunksize=10_000) for row in batch.to_pylist()):
+    for row in database.rows(labelled):
         typed = row["query"] or ""
         query = spelling[typed] if typed in spelling else spelling.setdefault(typed, normalise(typed))
         if not query:

@@ -65,7 +65,7 @@ def write(settings: Settings, day: str, items: pa.Table, pairs: pa.Table, shown:
         raise InputError("the catalogue has no product", "load it first (DAG ingest_catalog)")
     valid, test = held_out_from(settings, date.fromisoformat(day))
     known, merged = set(items["item_id"].to_pylist()), {}
-    for row in (row for batch in pairs.to_batches(max_chunksize=10_000) for row in batch.to_pylist()):
+    for row in database.rows(pairs):
         query = normalise(row["query"] or "")
         if query and row["item_id"] in known:
             split = "test" if row["day"] >= test else "valid" if row["day"] >= valid else "train"

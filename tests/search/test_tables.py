@@ -116,6 +116,11 @@ def test_what_is_banned_later_is_not_offered_from_what_is_live(filled):
         cursor.execute("INSERT INTO ops.banned_terms (term) VALUES ('Couch')")
     assert [rows(settings.shop_dsn, "SELECT suggestion FROM analytics.suggest(%s, 5, %s)", *one) for one in asked] == [[]] * 4
     assert rows(settings.shop_dsn, "SELECT query FROM analytics.query_suggestions WHERE query = 'couch' UNION SELECT related FROM analytics.related_queries WHERE related = 'couch'") == []
+    with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:  # an analyst may read the views and nothing else
+        cursor.execute("CREATE ROLE only_views; GRANT USAGE ON SCHEMA analytics TO only_views; GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO only_views; SET ROLE only_views")
+        cursor.execute("SELECT count(*) FROM analytics.query_suggestions WHERE query = 'milk'")
+        assert cursor.fetchone()[0] > 0
+        cursor.execute("RESET ROLE; DROP OWNED BY only_views; DROP ROLE only_views")
 
 
 def test_a_space_behind_a_word_leads_to_that_word(filled):

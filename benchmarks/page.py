@@ -124,8 +124,8 @@ def recommender() -> Iterator[str]:
     switches = Cases("recommender_switches")
     if switches.cases:
         yield switches.source()
-        yield "What each switch of the recommender's recipe is worth: the transformer alone, on validation.\n"
-        yield table(["", "NDCG@10", "of the default's"], [[name, number(case["value"]), number(case["over_default"])] for name, case in switches.cases.items()])
+        yield "What each switch of the recommender's recipe is worth: the transformer alone, on validation, against the recipe without FGM (`adversarial`).\n"
+        yield table(["", "NDCG@10", "of the plain one's"], [[name, number(case["value"]), number(case["over_plain"])] for name, case in switches.cases.items()])
 
 
 def search() -> Iterator[str]:

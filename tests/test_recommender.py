@@ -33,7 +33,7 @@ def settings(tmp_path_factory):
 def small():
     """A recipe for a shop of forty items, and text vectors without a text model."""
     rules = recommender.recipe()
-    rules["sequential"].update(dim=16, epochs=3, negatives=64, positions=256, adversarial=0.1)
+    rules["sequential"].update(dim=16, epochs=3, negatives=64, positions=256)
     rules["ease"].update({"lambda": [10.0, 100.0], "half_life": [30.0], "step": [1.0]})
     rules["blend"].update(shares=[0.0, 0.1, 0.5], trends=[0.0, 0.1], rounds=1)
     with pytest.MonkeyPatch.context() as patch:

@@ -124,10 +124,11 @@ def recommender() -> Iterator[str]:
     switches = Cases("recommender_switches")
     if switches.cases:
         yield switches.source()
-        yield ("What each switch of the recommender's recipe is worth, on validation, mean of three seeds: the blend, which is served and decides, and the transformer "
+        yield ("What each switch of the recommender's recipe is worth, on validation, mean over seeds: the blend, which is served and decides, and the transformer "
                "with repeat buying before any blend.\n")
         keys = ("value", "over_default", "transformer", "transformer_over_default")
-        yield table(["", "NDCG@10", "of the default's", "transformer's", "of the default's"], [[name, *(number(case[key]) for key in keys)] for name, case in switches.cases.items()])
+        yield table(["", "seeds", "NDCG@10", "of the default's", "transformer's", "of the default's"],
+                    [[name, case["seeds"], *(number(case[key]) for key in keys)] for name, case in switches.cases.items()])
 
 
 def search() -> Iterator[str]:
@@ -138,7 +139,7 @@ def search() -> Iterator[str]:
     measures = {"NDCG@10, all 19,406 products": "all.ndcg10", "NDCG@10, judged products re-ranked": "all.rerank_ndcg10", "Recall@100": "all.recall100", "judged, of the first ten": "all.judged10"}
     bars, rows = compared({name: [cases.get(f"icecat.{key}", figure) for figure in measures.values()] for name, key in names.items()}, list(measures))
     data = cases.cases.get("icecat.data", {})
-    yield ("icecat's judged queries; no judged query trains anything. Judgments were pooled from an engine of words, and what nobody judged counts as wrong: the last column is the share "
+    yield ("icecat's judged queries, ours as it serves: the compressed student reads the query. No judged query trains anything. Judgments were pooled from an engine of words, and what nobody judged counts as wrong: the last column is the share "
            f"of the first ten that somebody judged. {data.get('queries_without_a_relevant_product')} of the {data.get('queries', {}).get('all')} queries have no product that was judged right.\n")
     yield picture("icecat", "Judged queries of an electronics shop", "0-1, larger is better", {name: values[:-1] for name, values in bars.items()}, list(measures)[:-1])
     yield rows

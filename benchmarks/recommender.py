@@ -1,6 +1,6 @@
 """The recommender against its baselines and the open peers: same split, same evaluator. Results: benchmarks/results/recommender.json.
 
-    python -m benchmarks.recommender [DATA …] [--seeds 42,43,44] [--work FOLDER] [--peers PYTHON] [--peer-seconds S] [--only-peers] [--only-baselines] [--report]
+    python -m benchmarks.recommender [DATA …] [--seeds 42,43,44] [--work FOLDER] [--peers PYTHON] [--peer-seconds S] [--only-peers] [--only-baselines] [--cold [--tune-text PAIRS]] [--report]
 
 Every finished part (a data set's run of one seed, ours or a peer's) is kept in FOLDER and not done again, so a run that was cut
 short goes on; `--report` only writes what is there, and leaves in the results what FOLDER has nothing new of. Models are chosen on
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--only-baselines", action="store_true", help="only the product's baselines, tuned and judged as a training does it")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--cold", action="store_true", help="only the new items' part")
+    parser.add_argument("--tune-text", type=int, default=0, metavar="PAIRS", help="with --cold: [text.tune] pairs of the recipe; a case of its own")
     parser.add_argument("--times", action="store_true", help="report seconds too: the runs were alone on the machine and not cut short")
     parser.add_argument("--report", action="store_true")
     asked = parser.parse_args()
@@ -62,7 +63,7 @@ def main() -> None:
         for seed in () if asked.cold or asked.only_peers else asked.seeds.split(","):
             ours(settings.model_copy(update={"seed": int(seed)}), folder, asked.work / f"{name}.{seed}")
         if dataset.load(folder).by_user and not asked.only_peers:
-            cold(settings, folder, asked.work / f"{name}.cold")
+            cold(settings, folder, asked.work / f"{name}.cold{'_tuned' if asked.tune_text else ''}", asked.tune_text)
         for peer, seed in product(PEERS, asked.seeds.split(",")) if asked.peers and not asked.cold else ():
             out = asked.work / f"{name}.{peer}.{seed}"
             if not finished(asked.work / f"{out.name}.json"):
@@ -88,7 +89,7 @@ def ours(settings: Settings, folder: Path, out: Path) -> None:
     if out.with_suffix(out.suffix + ".json").is_file():
         return
     out.mkdir(parents=True, exist_ok=True)
-    with texts_kept(folder, out):
+    with texts_kept(folder):
         steps = {step.__name__: step(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True))
                  for step in (recommender.train, compress, recommender.evaluate)}
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(steps, indent=1, sort_keys=True))
@@ -109,16 +110,20 @@ def baselines(settings: Settings, folder: Path, out: Path) -> None:
 
 
 @contextmanager
-def texts_kept(folder: Path, out: Path) -> Iterator[None]:
-    """Within it a training into `out` takes the items' vectors of an earlier one on the data set in `folder`; afterwards they are kept for the next."""
+def texts_kept(folder: Path) -> Iterator[None]:
+    """Within it trainings on the data set in `folder` take the items' vectors from the first of them."""
     cache, encode = folder / "text.npy", recommender.encode_texts
-    if cache.is_file():
-        recommender.encode_texts = lambda *_: np.load(cache)
+
+    def kept(*asked) -> np.ndarray:
+        if not cache.is_file():
+            np.save(cache, encode(*asked))
+        return np.load(cache)
+
+    recommender.encode_texts = kept
     try:
         yield
     finally:
         recommender.encode_texts = encode
-    np.save(cache, np.load(out / recommender.TEXT))
 
 
 def one_point(rules: dict) -> dict:
@@ -127,17 +132,20 @@ def one_point(rules: dict) -> dict:
                     for section in ("ease", "linear")}
 
 
-def cold(settings: Settings, folder: Path, out: Path) -> None:
-    """A tenth of the items hidden from training; then, of users whose next item is a hidden one, rank the hidden ones."""
+def cold(settings: Settings, folder: Path, out: Path, pairs: int = 0) -> None:
+    """A tenth of the items hidden from training; then, of users whose next item is a hidden one, rank the hidden ones. `pairs`: what the text encoder learns from."""
     if out.with_suffix(out.suffix + ".json").is_file():
         return
     hidden = folder.parent / f"{folder.name}-cold"
     chosen = hide(folder, hidden, settings.seed)
     say = lambda line: print(f"{out.name}: {line}", flush=True)  # noqa: E731
     out.mkdir(parents=True, exist_ok=True)
-    recommender.train(settings, hidden, out, say)
+    rules = recommender.recipe()
+    rules["text"]["tune"]["pairs"] = pairs
+    with texts_kept(folder):
+        trained = recommender.train(settings, hidden, out, say, rules)
     compress(settings, hidden, out, say)
-    result = recommender.rank_new(settings, dataset.load(hidden), out, chosen)
+    result = {**recommender.rank_new(settings, dataset.load(hidden), out, chosen), "valid_ndcg10": trained["valid_ndcg10"]}
     out.with_suffix(out.suffix + ".json").write_text(json.dumps(result, indent=1, sort_keys=True))
 
 
@@ -159,6 +167,11 @@ def report(work: Path, times: bool) -> dict:
             if f"{name}.{model}.ndcg10" in cases:  # measured alone, by whoever asked for it
                 continue
             cases[f"{name}.ndcg10" if model == "candidate" else f"{name}.{model}.ndcg10"] = _over([run["evaluate"]["models"][model][f"NDCG@{K}"] for run in runs])
+        for kind in ("cold", "cold_tuned"):
+            if (work / f"{name}.{kind}.json").is_file():
+                found = json.loads((work / f"{name}.{kind}.json").read_text())
+                cases.update({f"{name}.{kind}.{key}": figure(value, "NDCG@10" if key.endswith("ndcg10") else "ratio" if key == "ratio_to_best" else "users")
+                              for key, value in found.items()})
         if not runs:
             continue
         for part in ("transformer_alone", "linear_alone", "repeat_alone"):
@@ -166,10 +179,6 @@ def report(work: Path, times: bool) -> dict:
             cases[f"{name}.{part}.ndcg10"] = _over([value[f"NDCG@{K}"] if isinstance(value, dict) else value for value in found])
         for metric in (f"Recall@{K}", f"MRR@{K}", f"MAP@{K}", f"coverage@{K}", f"gini@{K}", f"novelty@{K}", f"diversity@{K}"):
             cases[f"{name}.{metric.replace('@', '').lower()}"] = _over([run["evaluate"]["models"]["candidate"][metric] for run in runs], metric)
-        if (work / f"{name}.cold.json").is_file():
-            found = json.loads((work / f"{name}.cold.json").read_text())
-            cases.update({f"{name}.cold.{key}": figure(value, "NDCG@10" if key.endswith("ndcg10") else "ratio" if key == "ratio_to_best" else "users")
-                          for key, value in found.items()})
         if times:
             cases[f"{name}.train_s"] = _over([run["train"]["seconds"] for run in runs], "s")
             cases[f"{name}.positions_per_s"] = _over([run["train"]["positions"] / max(run["train"]["fit_s"], 1e-9) for run in runs], "positions/s")

@@ -38,7 +38,7 @@ def one(settings: Settings, folder: Path, changes: dict, out: Path) -> dict:
     place = out.with_suffix(out.suffix + ".json")
     if not place.is_file():
         out.mkdir(parents=True, exist_ok=True)
-        with texts_kept(folder, out):
+        with texts_kept(folder):
             done = recommender.train(settings, folder, out, lambda line: print(f"{out.name}: {line}", flush=True), rules_with(changes))
         place.write_text(json.dumps({"valid_ndcg10": done["valid_ndcg10"], "transformer": max(done["curve"]), "epoch_s": done["fit_s"] / len(done["curve"])}))
     return json.loads(place.read_text())

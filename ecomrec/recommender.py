@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from safetensors.torch import load_file, save_file
 
-from ecomrec import gates, metrics, processes, trainer
+from ecomrec import gates, metrics, processes, text_tuning, trainer
 from ecomrec.baselines import eases, fit_baselines, grid, only, repeat_alone, tune
 from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
@@ -71,15 +71,17 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
         raise InputError(f"nobody bought anything{new} in the validation part" + (f", the days before {data.meta['test_from']} from {data.meta['valid_from']}" if not data.by_user else "")
                          + ": nothing says which model is good",
                          "load those days (DAG load_history), or move them with ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS; the model in service stays")
-    with memory_for(f"while the texts of {len(data.texts):,} items were encoded", "lower [text] max_length or [dataset] max_items in recommender.toml"):
-        text = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
+    given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
+    with memory_for(f"while the texts of {len(data.texts):,} items were encoded", "lower [text] max_length or [dataset] max_items in recommender.toml, or [text.tune] batch"):
+        text = plain = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
+        if rules["text"]["tune"]["pairs"]:
+            text = text_tuning.encode(settings, data.texts, given, rules["text"], echo)
     encoded = time.monotonic() - started
     echo(f"{len(set(data.texts)):,} distinct item texts encoded in {encoded:.1f} s")
     sold = popular(data, VALID, rules["popularity"]["days"])
     if processes.first():
         with memory_for(f"while EASE was fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
             chosen, linear = _linear(settings, data, rules, folder, echo)
-    given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
     half_life, alone = repeat_alone(held, sold, rules["repeat"]["half_lives"]) if repeats else (rules["repeat"]["half_lives"][0], 0.0)
     if repeats:
         echo(f"repeat buying alone: validation NDCG@{K} {alone:.4f} at a half-life of {half_life:g} days")
@@ -103,6 +105,7 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     echo(f"chosen on validation: {tuned['blend']:.0%} item-item, repeat weight {tuned['repeat']:.3f}, trend {tuned['trend']:g}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
     save_file({name: part.detach().cpu().contiguous() for name, part in model.state_dict().items() if name not in ("text", "seen")}, folder / WEIGHTS)
     np.save(folder / TEXT, text)
+    np.save(folder / "item_vectors.npy", plain.astype(np.float16))  # where a publication places new products, by the encoder of the settings
     np.save(folder / COUNTS, counts)
     (folder / TRAINING).write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
     return result

@@ -46,11 +46,14 @@ def encode(texts: list[str], encoder: str, max_length: int = 64) -> np.ndarray:
 
     Raises SettingsError when the encoder cannot be loaded.
     """
-    distinct = sorted(set(texts))
     tokenizer, model = opened(encoder)
+    return vectors_of(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, texts, max_length)
+
+
+def vectors_of(model: torch.nn.Module, tokenizer, texts: list[str], max_length: int) -> np.ndarray:
+    """`encode` with the encoder in hand, on the device where it is."""
+    distinct, device = sorted(set(texts)), next(model.parameters()).device
     model.eval()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model.to(device)
     tokens = tokenizer(distinct, truncation=True, max_length=max_length)["input_ids"] if distinct else []
     order = sorted(range(len(distinct)), key=lambda row: (-len(tokens[row]), row))
     vectors = np.zeros((len(distinct), model.config.hidden_size), dtype=np.float32)

@@ -180,6 +180,18 @@ def trained(run, tmp_path):
     return folder
 
 
+def test_what_a_tuned_text_encoder_says_is_for_the_transformer_alone(settings, data, tmp_path):
+    """New products are placed among the others by the encoder of the settings, so those vectors are what is sealed."""
+    rules = json.loads(json.dumps(recommender.recipe()))
+    rules["text"]["tune"].update(pairs=40, batch=16)
+    rules["sequential"].update(epochs=1)
+    recommender.train(settings, data, tmp_path, lambda _: None, rules)
+    assert np.load(tmp_path / recommender.TEXT).shape == (ITEMS, 384), "the fixture's vectors of 8 numbers were read by nobody"
+    compress(settings, data, tmp_path, lambda _: None)
+    held, model = heldout.held_out(dataset.load(data), dataset.TEST), loading.load(tmp_path)
+    assert model.item_vectors.shape == (ITEMS, 8) and (model.recommend(held["histories"], held["day"], 10)[0] >= 0).all()
+
+
 def test_what_cannot_be_made_is_left_out_with_the_reason(settings, data, run, tmp_path, monkeypatch):
     said, limits = [], recommender.recipe()["compress"]
     monkeypatch.setitem(limits, "variants", [

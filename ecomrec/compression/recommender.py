@@ -28,7 +28,7 @@ from ecomrec.heldout import K, before, held_out, popular, popularity_days
 from ecomrec.models import Histories, itemitem, serving, standin, tables
 from ecomrec.models.encoder import warm_linear
 from ecomrec.models.sequential import UserEncoder, baskets, flatten, means, pad
-from ecomrec.recommender import COUNTS, TEXT, TRAINING, in_torch, prepare, recipe_for, restore
+from ecomrec.recommender import COUNTS, TRAINING, in_torch, prepare, recipe_for, restore
 from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
@@ -92,7 +92,6 @@ class Desk:
         self.config = {"max_baskets": self.own["max_baskets"], **{name: chosen[name] for name in NUMBERS}}
         self.columns = {"item_ids": self.data.item_ids, "bias": self.original.bias, "again": self.original.again, "popularity": sold}
         tables.save(folder / tables.FILE, self.original.table, self.columns)
-        np.save(folder / "item_vectors.npy", np.load(folder / TEXT).astype(np.float16))
         self._expected: np.ndarray | None = None
 
     def teacher(self) -> variants.Variant:

@@ -108,6 +108,12 @@ def recommender() -> Iterator[str]:
     yield rows
     ratios = {"over the best opponent": [cases.get(f"{data}.ratio_to_best") for data in groups], "products hidden from training, over the best opponent": [cases.get(f"{data}.cold.ratio_to_best") for data in groups]}
     yield compared(ratios, [DATA[data] for data in groups])[1]
+    tuned = [data for data in groups if cases.get(f"{data}.cold_tuned.candidate.ndcg10") is not None]
+    if tuned:
+        yield ("Where the text encoder first learned what is bought after what (`[text.tune]`, off by default; `--cold --tune-text 12800`), one seed: of the hidden products on test, and of all the "
+               "others on validation, NDCG@10.\n")
+        yield table(["", "hidden products, encoder as it is", "tuned", "the others, encoder as it is", "tuned"],
+                    [[DATA[data], *(number(cases.get(f"{data}.{kind}.{key}")) for key in ("candidate.ndcg10", "valid_ndcg10") for kind in ("cold", "cold_tuned"))] for data in tuned])
     speed = Cases("recommender_speed")
     if speed.cases:
         yield speed.source()

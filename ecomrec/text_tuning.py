@@ -50,6 +50,7 @@ def encode(settings: Settings, texts: list[str], given: Baskets, rules: dict, ec
     left, right = draw(given, own["pairs"], random)
     distinct, text_of = np.unique(texts, return_inverse=True)
     left, right = text_of[left], text_of[right]
+    left, right = left[left != right], right[left != right]  # two items of one text have nothing to learn from each other
     often = np.log(np.maximum(np.bincount(right, minlength=len(distinct)), 1) / max(len(right), 1)).astype(np.float32)
     tokens = tokenizer(distinct.tolist(), truncation=True, max_length=rules["max_length"])["input_ids"]
     steps, kind = len(left) // own["batch"], precision(own)

@@ -1,6 +1,6 @@
 """The recommender's text encoder, fine-tuned on what the shop's users buy one after the other, before the transformer reads its vectors.
 
-A pretrained encoder lays likeness of words beside likeness of words; that a razor is followed by blades it must learn here. Pairs of an item and one
+To a pretrained encoder texts are near that say the same; that a razor is followed by blades it must learn here. Pairs of an item and one
 of the user's next basket (or next event) are drawn from the training part; InfoNCE with the other pairs of the batch as negatives (van den Oord et al.
 2018), corrected for how often each is drawn (logQ: Bengio & Senécal 2008; Yi et al. 2019). Layers, LoRA and rates are those of `models/encoder.py`.
 

@@ -73,7 +73,8 @@ def main() -> None:
     settings = Settings(_env_file=None, home=asked.work / "home")
     data, out = prepared(settings, NAME, asked.work), asked.work / "speed"
     out.mkdir(parents=True, exist_ok=True)
-    subprocess.run([asked.peers, str(Path(__file__).parent / "peers/run.py"), str(data), "sasrec", str(out / "sasrec"), "--seconds", str(asked.seconds)], check=True)
+    subprocess.run([asked.peers, str(Path(__file__).parent / "peers/run.py"), str(data), "sasrec", str(out / "sasrec"), "--seconds", str(asked.seconds),
+                    "--factors", "128", "--as-it-comes"], check=True)
     theirs = json.loads((out / "sasrec.json").read_text())["curve"]
     curve, done = ours(settings, data, out / "ours")
     epoch_s = done["fit_s"] / len(done["curve"])

@@ -1,11 +1,16 @@
 """One peer on one data set, in the peers' own virtual environment; it imports nothing of ecomrec.
 
-    /tmp/peers/bin/python benchmarks/peers/run.py FOLDER MODEL OUT [--seed 1] [--epochs 60] [--seconds 3600]
+    /tmp/peers/bin/python benchmarks/peers/run.py FOLDER MODEL OUT [--seed 1] [--epochs 100] [--seconds 3600] [--factors 256] [--as-it-comes]
 
 FOLDER holds rows.npz (user, item, day, time, part: 0 train, 1 valid, 2 test; exclude: whether what was bought is left out), as
-`benchmarks.recommender` writes it. The models' settings are one for all data sets: RecTools reads the newest 51 events of a user. Writes OUT.npz (users, ranked: their 10 items for the test part, from the epoch that is
-best on validation) and OUT.json (the curve: epoch, valid NDCG@10, seconds and CPU seconds of training). OUT is written after each
-validated epoch, so a run that is cut short leaves what it has; only one that ended by itself says `finished`, and not one whose SECONDS were over.
+`benchmarks.recommender` writes it. The models' settings are one for all data sets, those of transformer_benchmark's runs on the Amazon sets
+(github.com/blondered/transformer_benchmark, configs/paper/loo): RecTools reads the newest 51 events of a user. Writes OUT.npz (users,
+ranked: their 10 items for the test part, from the epoch that is best on validation) and OUT.json (the curve: epoch, valid NDCG@10,
+seconds and CPU seconds of training). OUT is written after each validated epoch, so a run that is cut short leaves what it has; only one
+that ended by itself says `finished`, and not one whose SECONDS were over.
+
+RecTools computes the loss of every padded position and throws it away; here it is computed where there is a target, which is the same
+number several times faster. `--as-it-comes` leaves RecTools as it is: for times, which must be its own.
 """
 
 import argparse
@@ -17,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 K = 10
-PATIENCE = 6  # epochs without a better validation score, at one that is judged, before it ends; judged are the first three and every third
+PATIENCE = 10  # epochs without a better validation score, at one that is judged, before it ends; judged are the first three and every third
 
 
 def main() -> None:
@@ -26,9 +31,11 @@ def main() -> None:
     parser.add_argument("model", choices=["sasrec", "esasrec"])
     parser.add_argument("out", type=Path)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=1e9)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--factors", type=int, default=256)
+    parser.add_argument("--as-it-comes", action="store_true")
     asked = parser.parse_args()
     rows = np.load(asked.folder / "rows.npz")
     train, all_known = rows["part"] < 1, rows["part"] < 2
@@ -62,13 +69,24 @@ def ndcg(ranked: np.ndarray, users: np.ndarray, rows) -> float:
 
 
 def sasrec(asked, rows, train, exclude, judge) -> bool:
-    """RecTools' SASRec with softmax, and eSASRec (LiGR layers, sampled softmax): the losses and layers of transformer_benchmark's paper runs, of one size for all data sets. Whether it came to its end."""
+    """RecTools' SASRec and eSASRec (the same with LiGR layers), both with sampled softmax. Whether it came to its end."""
     import torch
     from pytorch_lightning import seed_everything
     from rectools import Columns
     from rectools.dataset import Dataset
     from rectools.models import SASRecModel
+    from rectools.models.nn.transformers.lightning import TransformerLightningModule
     from rectools.models.nn.transformers.ligr import LiGRLayers
+
+    class WhereThereIsATarget(TransformerLightningModule):
+        """Its training step without the padded positions, which weigh nothing in the loss; scores of the whole catalogue are one matrix product, of which the sampled ones are read."""
+
+        def training_step(self, batch, batch_idx):
+            here, net = batch["y"] != 0, self.torch_model
+            items = net.item_model.get_all_embeddings()
+            sampled = torch.cat([batch["y"][here].unsqueeze(-1), batch["negatives"][here]], dim=-1)
+            logits = (net.encode_sessions(batch, items)[here] @ items.T).gather(1, sampled) / self.logits_t
+            return self.loss_calculator(logits.unsqueeze(0), batch["y"][here].unsqueeze(0), batch["yw"][here].unsqueeze(0))
 
     torch.set_num_threads(asked.threads or torch.get_num_threads())
     seed_everything(asked.seed)
@@ -77,8 +95,10 @@ def sasrec(asked, rows, train, exclude, judge) -> bool:
     when = pd.to_datetime(rows["time"], unit="s") + pd.to_timedelta(np.arange(len(rows["time"])) % 900_000, unit="us")
     frame = pd.DataFrame({Columns.User: rows["user"], Columns.Item: rows["item"], Columns.Datetime: when, Columns.Weight: 1.0})
     frame["known"] = rows["item"] < items
-    own = {"esasrec": {"transformer_layers_type": LiGRLayers, "transformer_layers_kwargs": {"ff_factors_multiplier": 4}}}.get(asked.model, {})
-    model = SASRecModel(n_factors=128 if asked.model == "sasrec" else 64, n_blocks=1, n_heads=1, dropout_rate=0.2, session_max_len=50, lr=1e-3,
+    own = {"esasrec": {"transformer_layers_type": LiGRLayers, "transformer_layers_kwargs": {"ff_factors_multiplier": 4}, "use_key_padding_mask": True}}.get(asked.model, {})
+    if not asked.as_it_comes:
+        own["lightning_module_type"] = WhereThereIsATarget
+    model = SASRecModel(n_factors=asked.factors, n_blocks=1, n_heads=1, dropout_rate=0.2, session_max_len=50, lr=1e-3,
                         batch_size=128, loss="sampled_softmax", n_negatives=256, epochs=1, recommend_batch_size=512, **own)
     fitted = Dataset.construct(frame[train & frame["known"]].drop(columns="known"))
     seconds = cpu = 0.0

@@ -18,6 +18,7 @@ if threading.current_thread() is threading.main_thread():
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+INSTRUCTIONS = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512 with BF16", "avx512f": "AVX-512", "avx2": "AVX2"}
 
 
 def figure(value: float, unit: str, runs: int = 1, spread: float = 0.0) -> dict:
@@ -26,16 +27,24 @@ def figure(value: float, unit: str, runs: int = 1, spread: float = 0.0) -> dict:
 
 
 def machine() -> dict:
-    """What the figures were measured on: cores, memory in GB, processor, and the GPU where there is one."""
+    """What the figures were measured on: cores, memory in GB, processor and its widest vector instructions, and the GPU where there is one."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
-    found = {"cores": len(os.sched_getaffinity(0)), "memory": round(psutil.virtual_memory().total / 1e9, 1), "cpu": cpu}
+    able = {flag for line in lines if line.startswith("flags") for flag in line.split()}
+    found = {"cores": len(os.sched_getaffinity(0)), "memory": round(psutil.virtual_memory().total / 1e9, 1), "cpu": cpu,
+             "instructions": next((name for flag, name in INSTRUCTIONS.items() if flag in able), "")}
     try:
         asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
         found["gpu"] = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         pass
     return found
+
+
+def described(machine: dict) -> str:
+    """A machine in a line; one that was noted down before its instructions were has none."""
+    able = f" ({machine['instructions']})" if machine.get("instructions") else ""
+    return f"{machine['cores']} cores, {machine['cpu']}{able}, {machine['memory']} GB" + (f", {machine['gpu']}" if machine.get("gpu") else "")
 
 
 def commit() -> str:
@@ -48,14 +57,14 @@ def commit() -> str:
 
 def merged(name: str, mine: Callable[[str], bool], cases: dict) -> dict:
     """The cases of results/<name>.json with `cases` in place of those that are `mine`: several commands may write one file, so each case says
-    of which commit and date it is."""
+    of which commit, date and machine it is."""
     path = RESULTS / f"{name}.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"cases": {}}
-    return _stamped({key: value for key, value in before["cases"].items() if not mine(key)}, before) | _stamped(cases, _now())
+    return _stamped({key: value for key, value in before["cases"].items() if not mine(key)}, before) | _stamped(cases, {**_now(), "machine": machine()})
 
 
 def write(name: str, command: str, cases: dict) -> Path:
-    """Writes `benchmarks/results/<name>.json` and returns its path. Commit and date are those of the cases that name none of their own."""
+    """Writes `benchmarks/results/<name>.json` and returns its path. Commit, date and machine are those of the cases that name none of their own."""
     content = {"command": command, **_now(), "machine": machine(), "cases": cases}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
@@ -71,4 +80,5 @@ def _now() -> dict:
 
 def _stamped(cases: dict, made: dict) -> dict:
     """`cases`, each with the commit and date of `made` if it names none; a case that is a single word has no room for them."""
-    return {key: {"commit": made["commit"], "date": made["date"], **case} if isinstance(case, dict) else case for key, case in cases.items()}
+    own = {"commit": made["commit"], "date": made["date"], "machine": described(made["machine"])} if cases else {}
+    return {key: {**own, **case} if isinstance(case, dict) else case for key, case in cases.items()}

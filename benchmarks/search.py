@@ -73,6 +73,7 @@ def icecat() -> dict:
     from ecomrec.search import hybrid, pairs
     from ecomrec.search.lexical import Lexical
     from ecomrec.settings import Settings
+    from ecomrec.text import vectors_of
 
     items, grades = icecat_tables()
     shop, rules = pairs.products(items), pairs.recipe()
@@ -111,7 +112,7 @@ def icecat() -> dict:
         return scores
 
     tokenizer, encoder = load_encoder(Settings(_env_file=None).encoder)
-    zero = [retriever.vectors_of(encoder, tokenizer, texts, rules["text"]["max_tokens"], {"precision": "float32"}) for texts in (queries, shop.texts)]
+    zero = [vectors_of(encoder, tokenizer, texts, rules["text"]["max_tokens"]) for texts in (queries, shop.texts)]
     zero_scores = zero[0] @ zero[1].T
     weight = rules["fusion"]["weight"]
     results = {"random": [measure(random_scores, "random")], "bm25": [measure(plain, "bm25")], "bm25_ours": [measure(words, "bm25_ours")],

@@ -24,21 +24,13 @@ from ecomrec import augment, calibration, labels, spelling
 from ecomrec.errors import InputError
 from ecomrec.models import ngram_classifier
 from ecomrec.models.answers import UNKNOWN
-from ecomrec.models.encoder import (
-    batches,
-    layer_groups,
-    load_encoder,
-    merge,
-    pooled,
-    precision,
-    prepare,
-    pushed,
-    warm_linear,
-)
+from ecomrec.models.encoder import batches, layer_groups, load_encoder, merge, precision, prepare, pushed, warm_linear
 from ecomrec.models.encoder_classifier import EncoderClassifier, load
 from ecomrec.models.tokens import BUCKETS, hashed, pad
+from ecomrec.progress import Progress
 from ecomrec.queries import misspell
 from ecomrec.settings import Settings
+from ecomrec.text import pooled
 
 Echo = Callable[[str], None]
 GOLDEN, GOLDEN_QUERIES = "golden.json", 200  # queries with the trained model's own logits: what was exported must still say the same
@@ -107,7 +99,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     adversary = _pushable(model) if rules["fgm"] else []
     echo(f"train: {len(data['query']):,} distinct queries, {len(categories)} categories; {len(texts):,} drawn, {len(plan)} steps on {device}, "
          f"{str(kind).removeprefix('torch.')}")
-    best, history, said, began = (-1.0, None), [], time.monotonic(), time.monotonic()
+    best, history, told = (-1.0, None), [], Progress(echo, "train", len(plan), rules["batch"], "queries")
     for step, rows in enumerate(plan, 1):
         given = inputs([tokens[row] for row in rows], [grams[row] for row in rows], device)
         wanted = torch.from_numpy(target[rows].toarray()).to(device)
@@ -133,11 +125,8 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
             if accuracy >= best[0]:  # without a validation query the last state is kept
                 best = (accuracy, {name: part.detach().cpu().clone() for name, part in model.state_dict().items()})
             model.train()
-        if time.monotonic() - said > 5 or step in checks:
-            said, rate = time.monotonic(), step / (time.monotonic() - began)
-            echo(f"train: step {step}/{len(plan)}, loss {value.item():.3f}, {rate * rules['batch']:,.0f} queries/s, "
-                 f"{(len(plan) - step) / rate:.0f} s to go" + (f", validation top-1 {history[-1]['valid_top1']:.4f}" if step in checks else ""))
-    encoded = time.monotonic() - began
+        told(step, value.detach(), f", validation top-1 {history[-1]['valid_top1']:.4f}" if step in checks else "")
+    encoded = told.seconds
     model.load_state_dict(best[1])
     model.encoder = merge(model.encoder)
     weights, accuracy = _add_spelling(model, tokenizer, data, dataset, categories, recipe, settings.seed, echo) if rules["spelling"] else ({}, best[0])

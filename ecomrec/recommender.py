@@ -74,7 +74,7 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
     with memory_for(f"while the texts of {len(data.texts):,} items were encoded", "lower [text] max_length or [dataset] max_items in recommender.toml, or [text.tune] batch"):
         text = plain = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
-        if rules["text"]["tune"]["pairs"]:
+        if rules["text"]["tune"]["pairs"] and processes.first():  # the others are given its vectors, with the weights that all start from
             text = text_tuning.encode(settings, data.texts, given, rules["text"], echo)
     encoded = time.monotonic() - started
     echo(f"{len(set(data.texts)):,} distinct item texts encoded in {encoded:.1f} s")

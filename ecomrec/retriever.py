@@ -19,12 +19,14 @@ import torch
 from ir_measures import nDCG
 
 from ecomrec.errors import InputError
-from ecomrec.models.encoder import layer_groups, load_encoder, merge, pooled, precision, prepare, warm_linear
+from ecomrec.models.encoder import layer_groups, load_encoder, merge, precision, prepare, warm_linear
 from ecomrec.models.tokens import pad
+from ecomrec.progress import Progress
 from ecomrec.search import hybrid, synthetic
 from ecomrec.search.lexical import Lexical, words
 from ecomrec.search.pairs import Products, products, recipe
 from ecomrec.settings import Settings
+from ecomrec.text import pooled, vectors_of
 
 Echo = Callable[[str], None]
 K = 10
@@ -63,7 +65,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
     steps = max(1, len(pairs) // own["batch"])
     optimizer = torch.optim.AdamW(layer_groups(encoder, own["learning_rate"], own["layer_decay"]), weight_decay=own["weight_decay"])
     schedule, kind = warm_linear(optimizer, steps, own["warmup"]), precision(own)
-    told = began = time.monotonic()
+    told = Progress(echo, "train", steps, own["batch"], "pairs")
     for step in range(steps):
         rows = pairs[step * own["batch"]:(step + 1) * own["batch"]]
         asked, right = [query for query, _, _ in rows], [item for _, item, _ in rows]
@@ -85,16 +87,15 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print) -
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        if time.monotonic() - told > 5 or step == steps - 1:
-            told, rate = time.monotonic(), (step + 1) / (time.monotonic() - began)
-            echo(f"train: step {step + 1}/{steps}, loss {loss.item():.3f}, {rate * own['batch']:,.0f} pairs/s, {(steps - step - 1) / rate:.0f} s to go")
+        told(step + 1, loss.detach())
+    fitted_s = told.seconds
     after = {name: part.detach().cpu() for name, part in merge(encoder).state_dict().items()}
     mixed = {name: own["soup"] * part + (1 - own["soup"]) * before[name] if part.is_floating_point() else part for name, part in after.items()}
     torch.save(mixed, folder / "encoder.pt")
     encoder.config.to_json_file(str(folder / "encoder.json"))
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     facts = {"pairs": len(pairs), "from_searches": real, "steps": steps, "seconds": round(time.monotonic() - started, 1),
-             "pairs_per_s": round(steps * own["batch"] / (time.monotonic() - began), 1), "precision": str(kind).removeprefix("torch.")}
+             "pairs_per_s": round(steps * own["batch"] / fitted_s, 1), "precision": str(kind).removeprefix("torch.")}
     (folder / "training.json").write_text(json.dumps(facts, indent=1, sort_keys=True), encoding="utf-8")
     return facts
 
@@ -260,21 +261,9 @@ def _likeness(kinds: list[list[str]], shop: Products, encoder, tokenizer, rules:
     spans = sorted({span for row in rows for span in kinds[row]})
     where = {span: place for place, span in enumerate(spans)}
     chosen = sorted(rows)
-    vectors = vectors_of(encoder, tokenizer, spans + [shop.texts[row] for row in chosen], rules["text"]["max_tokens"], rules["train"])
+    vectors = vectors_of(encoder, tokenizer, spans + [shop.texts[row] for row in chosen], rules["text"]["max_tokens"], precision(rules["train"]))
     of = {row: vectors[len(spans) + place] for place, row in enumerate(chosen)}
     return [np.array([vectors[where[span]] @ of[row] for span in found]) if row in of else np.zeros(len(found)) for row, found in enumerate(kinds)]
-
-
-def vectors_of(encoder, tokenizer, texts: list[str], most: int, rules: dict) -> np.ndarray:
-    """Unit vectors of texts by the encoder in hand."""
-    kind, order, device = precision(rules), sorted(range(len(texts)), key=lambda row: len(texts[row])), next(encoder.parameters()).device.type
-    found = np.zeros((len(texts), encoder.config.hidden_size), dtype=np.float32)
-    encoder.eval()
-    with torch.inference_mode(), torch.autocast(device, kind, enabled=kind is not torch.float32):
-        for first in range(0, len(order), 128):
-            rows = order[first:first + 128]
-            found[rows] = _embed(encoder, tokenizer, [texts[row] for row in rows], most, device).float().cpu().numpy()
-    return found
 
 
 def _embed(encoder, tokenizer, texts: list[str], most: int, device: str = "cpu") -> torch.Tensor:

@@ -5,7 +5,6 @@ sees each query many times, with other typing errors each time. Trained together
 faster leaves the other nothing: so each learns alone, and validation says how much the second one counts.
 """
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy import sparse
 from torch.nn import functional
 
 from ecomrec.models.tokens import BUCKETS, hashed
+from ecomrec.progress import Progress
 
 Echo = Callable[[str], None]
 BATCH = 256
@@ -27,14 +27,14 @@ def fit(texts: list[str], target: sparse.csr_matrix, change: Callable[[str], str
     `dropout`. Returns the table float32 [BUCKETS + 1, d] (row 0 is padding), the layer float32 [C, d] and its bias float32 [C]: logits are the layer
     times the sum of a text's rows over the square root of their number.
     """
-    began, width, generator = time.monotonic(), rules["spelling"], np.random.default_rng(seed)
+    width, generator = rules["spelling"], np.random.default_rng(seed)
     torch.manual_seed(seed)
     table = torch.nn.Parameter(0.1 * torch.randn(BUCKETS + 1, width))
     layer, bias = torch.nn.Parameter(0.01 * torch.randn(target.shape[1], width)), torch.nn.Parameter(torch.zeros(target.shape[1]))
     passes, most = max(1, min(100, round(rules["spelling_samples"] / len(texts)))), min(len(texts), rules["spelling_samples"])
     plan = [rows for _ in range(passes) for rows in np.array_split(generator.permutation(len(texts))[:most], -(-most // BATCH))]
     optimizers = torch.optim.SparseAdam([table], lr=rules["spelling_learning_rate"]), torch.optim.Adam([layer, bias], lr=rules["spelling_learning_rate"])
-    said = began
+    told = Progress(echo, "train: spelling", len(plan), BATCH, "texts")
     for step, rows in enumerate(plan):
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
@@ -44,9 +44,7 @@ def fit(texts: list[str], target: sparse.csr_matrix, change: Callable[[str], str
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        if time.monotonic() - said > 5 or step + 1 == len(plan):
-            said = time.monotonic()
-            echo(f"train: spelling, step {step + 1}/{len(plan)}, loss {loss.item():.3f}, {(said - began) / (step + 1) * (len(plan) - step - 1):.0f} s to go")
+        told(step + 1, loss.detach())
     with torch.no_grad():
         table[0] = 0
     return tuple(part.detach().numpy() for part in (table, layer, bias))

@@ -50,22 +50,26 @@ def encode(texts: list[str], encoder: str, max_length: int = 64) -> np.ndarray:
     return vectors_of(model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, texts, max_length)
 
 
-def vectors_of(model: torch.nn.Module, tokenizer, texts: list[str], max_length: int) -> np.ndarray:
-    """`encode` with the encoder in hand, on the device where it is."""
-    distinct, device = sorted(set(texts)), next(model.parameters()).device
-    model.eval()
+def vectors_of(encoder: torch.nn.Module, tokenizer, texts: list[str], max_length: int, kind: torch.dtype = torch.float32) -> np.ndarray:
+    """`encode` with the encoder in hand, on the device where it is; `kind`: what it computes in."""
+    distinct, device = sorted(set(texts)), next(encoder.parameters()).device
+    encoder.eval()
     tokens = tokenizer(distinct, truncation=True, max_length=max_length)["input_ids"] if distinct else []
     order = sorted(range(len(distinct)), key=lambda row: (-len(tokens[row]), row))
-    vectors = np.zeros((len(distinct), model.config.hidden_size), dtype=np.float32)
-    with torch.inference_mode():
+    vectors = np.zeros((len(distinct), encoder.config.hidden_size), dtype=np.float32)
+    with torch.inference_mode(), torch.autocast(device.type, kind, enabled=kind is not torch.float32):
         at = 0
         while at < len(order):
             rows = order[at:at + max(1, BATCH_TOKENS // len(tokens[order[at]]))]
             batch = tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt").to(device)
-            hidden = model(**batch).last_hidden_state
-            mask = batch["attention_mask"].unsqueeze(-1)
-            pooled = (hidden * mask).sum(1) / mask.sum(1)
-            vectors[rows] = torch.nn.functional.normalize(pooled, dim=1).float().cpu().numpy()
+            vectors[rows] = pooled(encoder, batch["input_ids"], batch["attention_mask"]).cpu().numpy()
             at += len(rows)
     where = {text: row for row, text in enumerate(distinct)}
     return vectors[[where[text] for text in texts]]
+
+
+def pooled(encoder: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Mean over tokens, length 1: float32 [B, d] (Reimers & Gurevych 2019)."""
+    hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return torch.nn.functional.normalize(((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)).float(), dim=1)

@@ -8,7 +8,6 @@ Only the transformer reads these vectors. Where products are compared by their t
 places them, so no tuned encoder is served.
 """
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -16,10 +15,11 @@ import torch
 from torch.nn import functional as F
 
 from ecomrec.errors import EcomrecError
-from ecomrec.models.encoder import layer_groups, load_encoder, merge, pooled, precision, prepare, warm_linear
+from ecomrec.models.encoder import layer_groups, load_encoder, merge, precision, prepare, warm_linear
 from ecomrec.models.sequential import Baskets
+from ecomrec.progress import Progress
 from ecomrec.settings import Settings
-from ecomrec.text import vectors_of
+from ecomrec.text import pooled, vectors_of
 
 Echo = Callable[[str], None]
 
@@ -55,7 +55,7 @@ def encode(settings: Settings, texts: list[str], given: Baskets, rules: dict, ec
     tokens = tokenizer(distinct.tolist(), truncation=True, max_length=rules["max_length"])["input_ids"]
     steps, kind = len(left) // own["batch"], precision(own)
     optimizer = torch.optim.AdamW(layer_groups(encoder, own["learning_rate"], own["layer_decay"]), weight_decay=own["weight_decay"])
-    schedule, began, told = warm_linear(optimizer, max(steps, 1), own["warmup"]), time.monotonic(), time.monotonic()
+    schedule, told = warm_linear(optimizer, max(steps, 1), own["warmup"]), Progress(echo, "texts", steps, own["batch"], "pairs")
     for step in range(steps):
         rows = slice(step * own["batch"], (step + 1) * own["batch"])
         asked, place = np.unique(np.concatenate((left[rows], right[rows])), return_inverse=True)  # each text once
@@ -73,9 +73,7 @@ def encode(settings: Settings, texts: list[str], given: Baskets, rules: dict, ec
         torch.nn.utils.clip_grad_norm_([part for part in encoder.parameters() if part.requires_grad], 1.0)
         optimizer.step()
         schedule.step()
-        if time.monotonic() - told > 5 or step == steps - 1:
-            told, rate = time.monotonic(), (step + 1) / (time.monotonic() - began)
-            echo(f"texts: step {step + 1}/{steps}, loss {loss.item():.3f}, {rate * own['batch']:,.0f} pairs/s, {(steps - step - 1) / rate:.0f} s to go")
+        told(step + 1, loss.detach())
     if not steps:
         echo(f"texts: fewer than {own['batch']} times something was bought after something else: the encoder stays as it is")
     return vectors_of(merge(encoder), tokenizer, texts, rules["max_length"])

@@ -10,9 +10,10 @@ import torch
 from ecomrec import artifact, database
 from ecomrec.compression import distil, graph, prune, students, variants
 from ecomrec.errors import AuditFailed, EcomrecError, InputError
-from ecomrec.models.encoder import load_encoder, pooled
+from ecomrec.models.encoder import load_encoder
 from ecomrec.models.text_model import TextModel
 from ecomrec.models.tokens import pad
+from ecomrec.text import pooled
 from tests import tiny
 from tests.shopdata import rows as select
 

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import time
 
+import numpy as np
 import psutil
 import pytest
 import torch
@@ -79,3 +80,11 @@ def test_killed_with_all_it_started_it_goes_on_to_the_same_weights(two, data, ru
     assert recommender.train(two, data, folder, lambda _: None, rules)["curve"] == whole[2]["curve"]
     one, other = (load_file(place / recommender.WEIGHTS) for place in (whole[0], folder))
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_first_tunes_the_texts_that_all_read(two, data, rules, tmp_path):  # noqa: F811
+    tuning = {**rules, "sequential": {**rules["sequential"], "epochs": 1}, "text": {**rules["text"], "tune": {**rules["text"]["tune"], "pairs": 64, "batch": 16}}}
+    for processes in (1, 2):
+        recommender.train(two.model_copy(update={"train_processes": processes}), data, tmp_path / str(processes), lambda _: None, tuning)
+    alone, together, plain = (np.load(tmp_path / place) for place in (f"1/{recommender.TEXT}", f"2/{recommender.TEXT}", "2/item_vectors.npy"))
+    assert (alone == together).all() and np.abs(together - plain).max() > 0.01

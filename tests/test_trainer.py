@@ -34,10 +34,10 @@ def task(newcomers: int = 0) -> trainer.Task:
     return trainer.Task(given, np.minimum(np.arange(len(owner)) + 2, given.users[owner + 1]), np.full(ITEMS, 1 / ITEMS), None)
 
 
-def fit(folder, recipe=RECIPE, validate=None, echo=lambda _: None, newcomers=0):
+def fit(folder, recipe=RECIPE, validate=None, echo=lambda _: None, newcomers=0, text=None):
     torch.set_num_threads(1)  # the order of sums depends on it, and equal weights are asked for across processes
     torch.manual_seed(3)
-    model = Sequential(torch.eye(ITEMS), torch.full((ITEMS,), 5), recipe, repeats=False)
+    model = Sequential(torch.eye(ITEMS) if text is None else text, torch.full((ITEMS,), 5), recipe, repeats=False)
     epochs = iter(range(1, 99))
     return model, trainer.fit(model, task(newcomers), recipe, 3, validate or (lambda _: next(epochs) / 99), folder, folder / "checkpoint.pt", echo)
 
@@ -163,17 +163,17 @@ def test_running_out_of_memory_names_the_setting(tmp_path, monkeypatch):
 
 
 def test_two_processes_learn_one_model(tmp_path):
-    """Two real processes over gloo: both end with the same weights, and have learned as one does."""
+    """Two real processes over gloo: both end with the same weights and texts, those of the first, and have learned as one does."""
     script = tmp_path / "two.py"
     script.write_text(textwrap.dedent("""
-        import sys, torch
+        import os, sys, torch
         from pathlib import Path
         from tests import test_trainer
-        folder = Path(sys.argv[1])
-        model, result = test_trainer.fit(folder, test_trainer.RECIPE | {"epochs": 8}, newcomers=500)
+        folder, text = Path(sys.argv[1]), torch.eye(test_trainer.ITEMS).roll(int(os.environ["RANK"]), 0)  # the second one's are others
+        model, result = test_trainer.fit(folder, test_trainer.RECIPE | {"epochs": 8}, newcomers=500, text=text)
         rank = torch.distributed.get_rank()
         assert torch.distributed.get_world_size() == 2
-        torch.save({"weights": test_trainer.weights(model), "losses": result["losses"]}, folder / f"rank{rank}.pt")
+        torch.save({"weights": test_trainer.weights(model), "text": model.text, "losses": result["losses"]}, folder / f"rank{rank}.pt")
         torch.distributed.destroy_process_group()
     """))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script), str(tmp_path)]
@@ -181,4 +181,5 @@ def test_two_processes_learn_one_model(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert torch.allclose(first["weights"], second["weights"], atol=1e-6)
+    assert torch.equal(first["text"], torch.eye(ITEMS)) and torch.equal(second["text"], torch.eye(ITEMS))
     assert first["losses"][-1] < 0.8 * first["losses"][0]

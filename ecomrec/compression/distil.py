@@ -5,7 +5,6 @@ vectors, through a projection where the student is narrower: hidden-state alignm
 """
 
 import random
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch.nn import functional as F
 
 from ecomrec.errors import AuditFailed
 from ecomrec.models.encoder import batches, warm_linear
+from ecomrec.progress import Progress
 
 Echo = Callable[[str], None]
 LARGE = 4096  # rows of a table that is moved sparsely
@@ -43,7 +43,7 @@ def fit(student: torch.nn.Module, run: Callable[[list[int]], tuple[torch.Tensor 
     optimizers = [torch.optim.AdamW([*rest, *align.parameters()], lr=rules["learning_rate"], weight_decay=0.01)]
     optimizers += [torch.optim.SparseAdam([part.weight for part in tables], lr=rules["learning_rate"])] if tables else []
     schedules, heat = [warm_linear(optimizer, len(plan), 0.05) for optimizer in optimizers], rules["temperature"]
-    losses, told, began = [], time.monotonic(), time.monotonic()
+    losses, told = [], Progress(echo, f"compress: {name}", len(plan), rules["batch"], "texts")
     student.train()
     for step, rows in enumerate(plan, 1):
         said, placed = run(rows)
@@ -61,9 +61,7 @@ def fit(student: torch.nn.Module, run: Callable[[list[int]], tuple[torch.Tensor 
             schedule.step()
             optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
-        if time.monotonic() - told > 5:
-            told, rate = time.monotonic(), step / (time.monotonic() - began)
-            echo(f"compress: {name}: step {step}/{len(plan)}, loss {np.mean(losses[-50:]):.3f}, {rate * rules['batch']:,.0f} texts/s, {(len(plan) - step) / rate:.0f} s to go")
+        told(step, np.mean(losses[-50:]))
     student.eval()
     for found in tables:
         found.sparse = False
@@ -71,4 +69,4 @@ def fit(student: torch.nn.Module, run: Callable[[list[int]], tuple[torch.Tensor 
     first, last = float(np.mean(losses[:part])), float(np.mean(losses[-part:]))
     if len(losses) >= 20 and last > 0.999 * first:
         raise AuditFailed(f"{name} never learned: its loss went from {first:.3f} to {last:.3f}", "raise epochs or learning_rate in the recipe")
-    return {"steps": len(plan), "seconds": round(time.monotonic() - began, 1), "loss": [round(first, 4), round(last, 4)]}
+    return {"steps": len(plan), "seconds": round(told.seconds, 1), "loss": [round(first, 4), round(last, 4)]}

@@ -22,15 +22,16 @@ from transformers import AutoConfig, AutoModel
 from ecomrec import artifact
 from ecomrec.compression import distil, graph, prune, students, variants
 from ecomrec.errors import AuditFailed
-from ecomrec.models.encoder import load_encoder, tokenizer_of
+from ecomrec.models.encoder import load_encoder, precision, tokenizer_of
 from ecomrec.models.text_model import TextModel
 from ecomrec.models.tokens import pad
 from ecomrec.queries import misspell
-from ecomrec.retriever import K, Pooled, drawn, held_queries, made_up, ndcg, pairs_of, vectors_of
+from ecomrec.retriever import K, Pooled, drawn, held_queries, made_up, ndcg, pairs_of
 from ecomrec.search import hybrid
 from ecomrec.search.lexical import Lexical
 from ecomrec.search.pairs import products, recipe
 from ecomrec.settings import Settings
+from ecomrec.text import vectors_of
 
 Echo = Callable[[str], None]
 PARITY = 0.9999  # least mean cosine of ONNX FP32 and PyTorch vectors
@@ -101,7 +102,7 @@ class Desk:
     def embedder(self) -> tuple[str, dict]:
         """What embeds the products: INT8 where it agrees with PyTorch. Its name, and figures of both."""
         sample = students.spread(self.shop.texts, 200)
-        expected, figures = vectors_of(self.encoder, self.tokenizer, sample, self.most, {"precision": "float32"}), {}
+        expected, figures = vectors_of(self.encoder, self.tokenizer, sample, self.most), {}
         for name, kind in (("fp32", ""), ("int8", "dynamic")):
             place = self.folder / BENCH / f"products.{name}"
             place.mkdir(parents=True, exist_ok=True)
@@ -158,7 +159,7 @@ class Desk:
             found = [query for query, _, _ in pairs_of(self.dataset, self.shop, wanted, self.encoder, self.tokenizer, self.settings.seed)[0]]
             found += source.sample(self.shop.titles, min(len(self.shop.titles), rules["transfer"] // 4))
             texts = sorted({misspell(text.lower(), source) if source.random() < rules["typos"] else text.lower() for text in found if text} - set(self.held["queries"]))
-            self._transfer = texts, vectors_of(self.encoder, self.tokenizer, texts, self.most, self.rules["train"])
+            self._transfer = texts, vectors_of(self.encoder, self.tokenizer, texts, self.most, precision(self.rules["train"]))
             self.echo(f"compress: the teacher placed {len(texts):,} texts in {time.monotonic() - began:.0f} s")
         return self._transfer
 

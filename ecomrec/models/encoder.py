@@ -1,4 +1,4 @@
-"""What every fine-tuned text model shares: the pretrained encoder, its pooling, batches of like length, the optimizer.
+"""What every fine-tuned text model shares: the pretrained encoder, batches of like length, the optimizer.
 
 Layer-wise learning rates: Howard & Ruder 2018 (ULMFiT). LoRA: Hu et al. 2021, through PEFT. FGM: Miyato et al. 2017.
 """
@@ -25,13 +25,6 @@ def load_encoder(name: str, dropout: float = 0.1):
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerFast:
     """The tokenizer that training kept in `folder`."""
     return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]")
-
-
-def pooled(encoder: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Mean over tokens, length 1: float32 [B, d] (Reimers & Gurevych 2019)."""
-    hidden = encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-    return torch.nn.functional.normalize(((hidden * mask).sum(1) / mask.sum(1).clamp(min=1)).float(), dim=1)
 
 
 def batches(lengths: list[int], size: int, source: random.Random) -> list[list[int]]:

@@ -10,8 +10,8 @@ from ecomrec import text
 from ecomrec.compression import students
 from ecomrec.errors import InputError
 from ecomrec.models import multilingual
-from ecomrec.models.encoder import pooled
 from ecomrec.models.tokens import pad
+from ecomrec.text import pooled
 
 TEXTS = ["不锈钢茶水桶", "wireless mouse", "o gato preto", "ＦＵＬＬ ①", "コーヒー", "a", "emoji 😀 hi"]
 

@@ -25,7 +25,7 @@ from ecomrec.dataset import TEST, VALID, Dataset, recipe
 from ecomrec.dataset import load as load_dataset
 from ecomrec.errors import InputError, memory_for
 from ecomrec.heldout import LISTS, K, before, held_out, ndcg, popular, quality, some
-from ecomrec.models import Recency, decayed_counts, frequency, itemitem, loading, serving
+from ecomrec.models import Recency, decayed_counts, frequency, itemitem, loading, newcomers, serving
 from ecomrec.models.sequential import Baskets, Sequential, baskets
 from ecomrec.models.topn import top
 from ecomrec.settings import Settings
@@ -194,8 +194,9 @@ def measure(settings: Settings, data: Dataset, folder: Path, chosen: dict, most:
 def rank_new(settings: Settings, data: Dataset, folder: Path, new: np.ndarray) -> dict:
     """NDCG@10 of the items `new`, which training has not seen, ranked among themselves for the test users who bought one of them.
 
-    Beside the model in `folder`: what sold most among them (in the test part itself, which flatters it, as before it none was
-    sold) and the nearest by frozen text to the user's history, the recent counting more.
+    The candidate, the model in `folder`, ranks them as it serves: by the scores that they borrow. Beside it: what it makes of them by the text alone
+    that it holds of each (`by_text`), what sold most among them (in the test part itself, which flatters it, as before it none was
+    sold) and the nearest by frozen text to the user's history, all of it or the recent counting more.
     """
     model, held = loading.load(folder, settings.threads), held_out(data, TEST)
     rows = np.flatnonzero(np.isin(held["items"], new))
@@ -203,14 +204,16 @@ def rank_new(settings: Settings, data: Dataset, folder: Path, new: np.ndarray) -
     users, offsets, items = metrics.wanted(owners, np.searchsorted(new, held["items"][rows]))
     given = before(data, TEST, held["users"][users])
     sold = np.bincount(items, minlength=len(new)).astype(np.float32)
-    vectors, base = model.item_vectors, replace(model, repeat=0.0, trend=0.0)
+    vectors, base, known = model.item_vectors, replace(model, repeat=0.0, trend=0.0), np.setdiff1d(np.arange(len(data.item_ids)), new)
+    lenders, parts = newcomers.lenders(vectors[known], vectors[new], [data.texts[item] for item in known], [data.texts[item] for item in new])
+    borrowed = newcomers.borrowing(known[lenders], parts, len(vectors))
     texts = {step: (decayed_counts(given, held["day"], Recency(step=step, by_event=data.by_user), len(vectors)) @ vectors) @ vectors[new].T for step in (1.0, 0.7)}
-    scores = {"candidate": np.vstack([base.score(given.users(first, min(first + 1000, len(given))), held["day"])[:, new]
-                                      for first in range(0, len(given), 1000)]),
+    blocks = [base.score(given.users(first, min(first + 1000, len(given))), held["day"]) for first in range(0, len(given), 1000)]
+    scores = {"candidate": np.vstack([block @ borrowed for block in blocks]), "by_text": np.vstack([block[:, new] for block in blocks]),
               "popularity": np.broadcast_to(sold, (len(given), len(new))), "text": texts[1.0], "text_recency": texts[0.7]}
     values = {name: float(metrics.per_user(top(np.array(score), K)[0], offsets, items, K)[f"NDCG@{K}"].mean()) for name, score in scores.items()}
     return {**{f"{name}.ndcg10": round(value, 5) for name, value in values.items()}, "users": len(users), "items": len(new),
-            "ratio_to_best": round(values.pop("candidate") / max(values.values()), 4)}
+            "ratio_to_best": round(values["candidate"] / max(values[name] for name in ("popularity", "text", "text_recency")), 4)}
 
 
 def prepare(settings: Settings) -> None:

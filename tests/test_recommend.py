@@ -2,14 +2,15 @@
 
 import json
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ecomrec import artifact, profiles, publication
 from ecomrec.database import connect
-from ecomrec.errors import SettingsError
-from ecomrec.models import popularity
+from ecomrec.errors import AuditFailed, SettingsError
+from ecomrec.models import loading, popularity
 from ecomrec.models.topn import top
 from ecomrec.recommend import histories, rules
 from ecomrec.recommend.related import build as build_related
@@ -371,8 +372,16 @@ def test_a_product_that_the_model_never_saw_takes_the_place_that_its_text_says(s
     monkeypatch.setattr(module, "_encoder", lambda settings: lambda texts: np.repeat(like_i00, len(texts), axis=0))
     with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO core.items (item_id, title, category, updated_at, loaded_day) VALUES ('new', 'thing like 0', 'AISLE 0/SHELF 0', '2017-03-19', '2017-03-19')")
-    run(small, model, PLAIN)
+    plan = run(small, model, PLAIN)
     assert lists(small)["u0"] == ["i00", "new", *best(40)[1:5]]
+    served = publication.partition("served_items", plan["publication_id"])
+    (first, parts), = rows(small.shop_dsn, f"SELECT lenders[1], parts FROM {served} WHERE item_id = 'new'")
+    assert first == 0 and parts[0] > 0.9 and sum(parts) == pytest.approx(1, abs=1e-5)
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {served} SET lenders = NULL")
+    with connect(small.shop_dsn) as connection, pytest.raises(AuditFailed, match="earlier release") as refused:
+        module.read(connection, loading.load(Path(model)), plan["publication_id"])
+    assert "prepare" in refused.value.remedy
 
 
 def test_diversity_changes_the_mix_and_keeps_the_best_first(small, model):

@@ -1,7 +1,7 @@
 """The serving catalogue: every item that may be recommended, as arrays. The model's items first, then products too new for it.
 
-A new product has no place in the model yet. Its score for a user is the mean of the user's scores of the known products that
-its text is nearest to, weighted by cosine (docs/decisions/0042).
+A new product has no place in the model yet. Its score for a user is a mean of the user's scores of the known products that
+are most like it (models/newcomers.py); who they are is found once, when the publication is prepared.
 """
 
 import json
@@ -16,16 +16,14 @@ from scipy import sparse
 from ecomrec import database
 from ecomrec.dataset import describe
 from ecomrec.errors import AuditFailed
-from ecomrec.models.topn import top
+from ecomrec.models import newcomers
 from ecomrec.publication import partition
 from ecomrec.recommend import selling
 from ecomrec.recommend.binary import Texts
 from ecomrec.settings import Settings
 
-NEIGHBOURS = 10
-CELLS = 8_000_000  # cosines held at once
 TYPES = {"item_id": pa.string(), "category": pa.string(), "brand": pa.string(), "price": pa.float64(), "available": pa.int8(), "fresh": pa.int8(),
-         "tags": pa.string(), "campaign": pa.string(), "vector": pa.string(), "sold": pa.float32()}
+         "tags": pa.string(), "campaign": pa.string(), "vector": pa.string(), "lenders": pa.string(), "parts": pa.string(), "sold": pa.float32()}
 Encode = Callable[[list[str]], np.ndarray]
 
 
@@ -90,24 +88,32 @@ def snapshot(connection, settings: Settings, model, publication_id: int, day: st
         "sold_items": list(sold), "sold": list(sold.values()),
         "publication_id": publication_id, "day": day, "item_ids": model.item_ids.tolist(), "new_item_days": settings.new_item_days,
         "new_items": model.item_vectors is not None}, partition=target)
-    new = database.query(connection, "recommend/new_items", {"known": len(model.item_ids)}, partition=target)
+    known = len(model.item_ids)
+    new = database.query(connection, "recommend/described", {"first": known, "beyond": 2**31 - 1}, partition=target)
     if new:
-        vectors = (encode or _encoder(settings))([describe(row["title"], row["category"], row["brand"]) for row in new])
-        for row, vector in zip(new, vectors, strict=True):
-            database.execute(connection, "recommend/set_vector", {"number": row["number"], "vector": str(vector.tolist())}, partition=target)
-    return {"items": len(model.item_ids) + len(new), "new": len(new)}
+        texts, learned = (_texts(rows) for rows in (new, database.query(connection, "recommend/described", {"first": 0, "beyond": known}, partition=target)))
+        vectors = (encode or _encoder(settings))(texts)
+        for row, vector, lenders, parts in zip(new, vectors, *newcomers.lenders(model.item_vectors, vectors, learned, texts), strict=True):
+            database.execute(connection, "recommend/set_new", {"number": row["number"], "vector": str(vector.tolist()), "lenders": lenders.tolist(), "parts": parts.tolist()}, partition=target)
+    return {"items": known + len(new), "new": len(new)}
 
 
 def read(connection, model, publication_id: int) -> Catalogue:
-    """The catalogue that this publication's snapshot holds."""
+    """The catalogue that this publication's snapshot holds.
+
+    Raises AuditFailed when the snapshot is of another model, or of a release whose snapshots named no lenders.
+    """
     rows = database.table(connection, "recommend/served", {}, TYPES, partition=partition("served_items", publication_id))
     known, ids = len(model.item_ids), rows["item_id"].to_numpy(zero_copy_only=False).astype(str)
     if ids[:known].tolist() != model.item_ids.tolist():
         raise AuditFailed(f"publication {publication_id} was prepared for another model", "run its DAG again from the task prepare")
     vectors, borrowed = model.item_vectors, sparse.csc_matrix((known, len(ids) - known), dtype=np.float32)
     if len(ids) > known:
-        new = np.array([json.loads(text) for text in rows["vector"][known:].to_pylist()], dtype=np.float32)
-        borrowed, vectors = neighbours(vectors, new), np.concatenate((vectors, new))
+        new, lenders, parts = ([json.loads(text) for text in rows[name][known:].to_pylist() if text] for name in ("vector", "lenders", "parts"))
+        if len(lenders) < len(ids) - known:
+            raise AuditFailed(f"publication {publication_id} was prepared by an earlier release", "run its DAG again from the task prepare")
+        borrowed = newcomers.borrowing(lenders, parts, known)
+        vectors = np.concatenate((vectors, np.array(new, dtype=np.float32)))
     return Catalogue(ids=ids, known=known, available=rows["available"].to_numpy().astype(bool), fresh=rows["fresh"].to_numpy().astype(bool),
                      vectors=vectors, borrowed=borrowed, **_described(rows))
 
@@ -128,14 +134,8 @@ def _described(rows: pa.Table) -> dict:
             "price": rows["price"].to_numpy(), "tags": _tags(rows["tags"]), "campaigns": _masks([[name] if name else [] for name in rows["campaign"].to_pylist()])}
 
 
-def neighbours(known: np.ndarray, new: np.ndarray) -> sparse.csc_matrix:
-    """float32 [known, new]: the cosines of each new vector's nearest known ones, summing to 1 in each column."""
-    count, step, blocks = min(NEIGHBOURS, len(known)), max(1, CELLS // len(known)), []
-    for first in range(0, len(new), step):
-        blocks.append(top(np.maximum(new[first:first + step] @ known.T, np.float32(1e-6)), count))
-    nearest, weights = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-    weights /= weights.sum(axis=1, keepdims=True)
-    return sparse.csc_matrix((weights.ravel(), nearest.ravel(), np.arange(len(new) + 1) * count), shape=(len(known), len(new)), dtype=np.float32)
+def _texts(rows: list[dict]) -> list[str]:
+    return [describe(row["title"], row["category"], row["brand"]) for row in rows]
 
 
 def _encoder(settings: Settings) -> Encode:

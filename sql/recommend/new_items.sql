@@ -1,1 +1,0 @@
-SELECT number, title, category, brand FROM {partition} WHERE number >= %(known)s ORDER BY number

@@ -1,1 +1,0 @@
-UPDATE {partition} SET vector = %(vector)s::vector WHERE number = %(number)s

@@ -9,8 +9,8 @@ ranked: their 10 items for the test part, from the epoch that is best on validat
 seconds and CPU seconds of training). OUT is written after each validated epoch, so a run that is cut short leaves what it has; only one
 that ended by itself says `finished`, and not one whose SECONDS were over.
 
-RecTools computes the loss of every padded position and throws it away; here it is computed where there is a target, which is the same
-number several times faster. `--as-it-comes` leaves RecTools as it is: for times, which must be its own.
+RecTools computes the feed-forward part and the loss of every padded position and throws them away; here they are computed where there is a
+target, which is the same (but for which units a dropout draws) several times faster. `--as-it-comes` leaves RecTools as it is: for times, which must be its own.
 """
 
 import argparse
@@ -78,14 +78,35 @@ def sasrec(asked, rows, train, exclude, judge) -> bool:
     from rectools.models.nn.transformers.lightning import TransformerLightningModule
     from rectools.models.nn.transformers.ligr import LiGRLayers
 
+    class Asked(torch.nn.Module):
+        """The feed-forward part of the only block at the positions `here`, where they are named: nothing reads the others."""
+
+        def __init__(self, whole):
+            super().__init__()
+            self.whole, self.here = whole, None
+
+        def forward(self, seqs):
+            if self.here is None:
+                return self.whole(seqs)
+            found = torch.zeros_like(seqs)
+            found[self.here] = self.whole(seqs[self.here])
+            return found
+
     class WhereThereIsATarget(TransformerLightningModule):
         """Its training step without the padded positions, which weigh nothing in the loss; scores of the whole catalogue are one matrix product, of which the sampled ones are read."""
 
+        def __init__(self, *arguments, **named):
+            super().__init__(*arguments, **named)
+            block, = self.torch_model.transformer_layers.transformer_blocks
+            block.feed_forward = self.asked = Asked(block.feed_forward)
+
         def training_step(self, batch, batch_idx):
             here, net = batch["y"] != 0, self.torch_model
+            self.asked.here = here
             items = net.item_model.get_all_embeddings()
             sampled = torch.cat([batch["y"][here].unsqueeze(-1), batch["negatives"][here]], dim=-1)
-            logits = (net.encode_sessions(batch, items)[here] @ items.T).gather(1, sampled) / self.logits_t
+            states, self.asked.here = net.encode_sessions(batch, items)[here], None
+            logits = (states @ items.T).gather(1, sampled) / self.logits_t
             return self.loss_calculator(logits.unsqueeze(0), batch["y"][here].unsqueeze(0), batch["yw"][here].unsqueeze(0))
 
     torch.set_num_threads(asked.threads or torch.get_num_threads())

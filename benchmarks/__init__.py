@@ -79,6 +79,6 @@ def _now() -> dict:
 
 
 def _stamped(cases: dict, made: dict) -> dict:
-    """`cases`, each with the commit and date of `made` if it names none; a case that is a single word has no room for them."""
+    """`cases`, each with the commit, date and machine of `made` if it names none; a case that is a single word has no room for them."""
     own = {"commit": made["commit"], "date": made["date"], "machine": described(made["machine"])} if cases else {}
     return {key: {**own, **case} if isinstance(case, dict) else case for key, case in cases.items()}

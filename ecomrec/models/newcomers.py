@@ -22,10 +22,11 @@ def lenders(known: np.ndarray, new: np.ndarray, known_texts: list[str], new_text
     known, new: unit vectors [K, d] and [N, d] of the texts.
     """
     said = words.features([*known_texts, *new_texts])
-    known_said, step, blocks = said[:len(known)].T.tocsr(), max(1, CELLS // max(len(known), 1)), []
+    known_said, new_said = said[:len(known)].T.tocsr(), said[len(known):]
+    step, blocks = max(1, CELLS // max(len(known), 1)), []
     for first in range(0, len(new), step):
         rows = slice(first, min(first + step, len(new)))
-        alike = new[rows] @ known.T + np.float32(WORDS) * (said[len(known):][rows] @ known_said).toarray()
+        alike = new[rows] @ known.T + np.float32(WORDS) * (new_said[rows] @ known_said).toarray()
         blocks.append(top(np.maximum(alike.astype(np.float32), np.float32(1e-6)), min(NEIGHBOURS, len(known))))
     places, likeness = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     parts = likeness ** SHARPNESS

@@ -5,6 +5,9 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     AIRFLOW_HOME=/home/ecomrec/airflow AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False ECOMREC_HOME=/home/ecomrec/data
 
+# A thread of OpenMP that waits must not hold a core that another task's would use (decision 54).
+ENV GOMP_SPINCOUNT=1000
+
 # libgomp: torch, faiss and ONNX Runtime. tini: signals and orphans.
 RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 tini && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 ecomrec && mkdir -p /home/ecomrec/airflow /home/ecomrec/data \

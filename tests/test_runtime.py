@@ -90,6 +90,16 @@ def test_down_leaves_nothing(settings, stack):
     assert runtime.down(settings) is False
 
 
+@pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "ACTIVE"}])
+def test_how_threads_wait_is_the_operators_to_say(tmp_path, monkeypatch, given):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    found = airflow.environment(Settings(_env_file=None, home=tmp_path), 8080)
+    assert {name: found[name] for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY") if name in found} == (given or {"GOMP_SPINCOUNT": "1000"})
+
+
 def test_a_taken_port_makes_it_take_the_next(settings):
     with socket.create_server(("127.0.0.1", PORT)):
         said = []

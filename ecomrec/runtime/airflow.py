@@ -25,7 +25,10 @@ def environment(settings: Settings, port: int) -> dict[str, str]:
     password_file = home / "passwords.json"
     _write_secret(password_file, json.dumps({settings.airflow_user: login(settings)["password"]}))
     url = f"http://{settings.airflow_host}:{port}"
+    # A thread of OpenMP that waits must not hold a core that another task's would use (decision 54).
+    patience = {} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": "1000"}
     return {
+        **patience,
         **os.environ,
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),

@@ -208,7 +208,7 @@ def recommend() -> Iterator[str]:
     yield picture("recommend", "A million users' lists", "users a second, larger is better", bars, [""])
     yield rows
     yield table(["", ""], [[text, number(cases.get(key))] for text, key in (("MB of memory a scoring task", "peak_mb_per_task"), ("published rows that break a rule", "violations"), ("bytes of lists a user", "bytes_per_user"),
-                                                                           ("x bare COPY of the same rows", "ratio_to_copy"), ("of a full run's time that a refresh takes when 1 % of the products go", "refresh_share"))])
+                                                                           ("x bare COPY of the same rows", "ratio_to_copy"), ("of a full run's time that a refresh of 100,000 users takes when 1 % of the products go", "refresh_share"))])
     if faults.cases:
         yield faults.source()
         yield table(["a shard, the publication or Postgres killed", ""], [[text, number(faults.get(key))] for text, key in (("times", "injected"), ("lists lost or other after a re-run", "lost"), ("whole publications read meanwhile", "whole_reads"),
@@ -249,7 +249,7 @@ def rest() -> Iterator[str]:
         ["four months of a shop to published lists in the embedded Airflow, first time, s", number(demo.get("cold_s")), "`python -m benchmarks.demo`"],
         ["the gates on a million users, s", number(gates.get("evaluation")), "`python -m benchmarks.gates`"],
         ["a roll-back, s", number(gates.get("rollback")), "`python -m benchmarks.gates`"],
-        ["real twins of a model that a gate would have let pass", number(real.get("real_twin")), "`python -m benchmarks.gates_real`"],
+        ["share of a model's real twins that the gates refused", number(real.get("real_twin")), "`python -m benchmarks.gates_real`"],
         ["models 3 % better that were found to be", number(real.get("real_3_percent_better")), "`python -m benchmarks.gates_real`"],
         ["promotions: incremental spending a contact, ours", number(promotions.get("ours.incremental_spend")), "`python -m benchmarks.promotions`"],
         ["… of mailing everyone", number(promotions.get("everyone.incremental_spend")), "`python -m benchmarks.promotions`"],

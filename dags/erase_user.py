@@ -9,7 +9,7 @@ rows; **files** rewrites the logs, work folders and model files that hold them; 
 green only when nothing is found; then `ops.audit_log` says so without naming anybody, and the form's own entry is blanked.
 
 Readers see the rows go and nothing else. **Run again** as often as you like, also after a kill. **When red**: the log names
-the table or file that still holds something; the tombstones stand. How long it takes: docs/privacy.md.
+the table or file that still holds something; the tombstones stand. It takes minutes for millions of rows.
 """
 
 from airflow.sdk import Param, dag, task

@@ -3,7 +3,7 @@
 **Makes** the partitions of `core.events` for the coming days (`ECOMREC_PARTITIONS_AHEAD`). **Drops** what is older than each
 table's retention (settings `ECOMREC_RETENTION_…`, in days; 0, the default for the shop's data, keeps all), whole partitions
 at a time: a month of `core.sessions` goes when its last day is too old. **Removes** staging tables of loads that were
-killed and `work/` folders that nobody has written to for days. **Makes** the daily tables of days that were loaded before
+killed and `work/` folders that nobody has written to for days (of a store on disk; in S3 a lifecycle rule does that). **Makes** the daily tables of days that were loaded before
 an upgrade brought them, and ANALYZEs the partitioned tables.
 
 **Runs** daily (setting `ECOMREC_DAILY_SCHEDULE`) or by hand. **Run again** as often as you like. A partition that a reader

@@ -118,8 +118,12 @@ def _client(settings: Settings):
     import mlflow  # 5 s on two cores: only where the registry is really asked
 
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    if settings.s3_endpoint_url:
-        os.environ["MLFLOW_S3_ENDPOINT_URL"] = settings.s3_endpoint_url
+    # MLflow takes the bucket's credentials from nowhere else.
+    secret = settings.s3_secret_access_key.get_secret_value() if settings.s3_secret_access_key else ""
+    given = {"MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url, "AWS_ACCESS_KEY_ID": settings.s3_access_key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": settings.s3_region}
+    os.environ.update({name: value for name, value in given.items() if value})
+    if settings.s3_access_key_id:
+        os.environ.pop("AWS_SESSION_TOKEN", None)  # of another key
     url = sqlalchemy_url(settings.mlflow_dsn)
     return mlflow.MlflowClient(tracking_uri=url, registry_uri=url)
 
@@ -134,5 +138,9 @@ def _described(version: Any) -> dict:
 
 
 def _commit() -> str:
-    found = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    """The code's commit; "unknown" outside of a checkout, as in the image, which has no git either."""
+    try:
+        found = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
     return found.stdout.strip() or "unknown"

@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     retention_rejected_rows: int = Field(90, ge=0, description="Days that ops.rejected_rows keeps. 0: all.")
     retention_validations: int = Field(400, ge=0, description="Days that ops.validations keeps. 0: all.")
     retention_loads: int = Field(400, ge=0, description="Days that ops.loads keeps; the newest load of each day always stays. 0: all.")
-    retention_work: int = Field(7, ge=0, description="Days after which `work/` folders of the object store that nobody writes to are removed. 0: never.")
+    retention_work: int = Field(7, ge=0, description="Days after which `work/` folders of a store on disk that nobody writes to are removed; in S3 a lifecycle rule on `<prefix>/work/` does that. 0: never.")
 
     # Data set and training
     history_days: int = Field(365, ge=1, description="Days of events that a data set reads, back from its last day.")
@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     profile_memory: str = Field("2GB", pattern=r"^[0-9]+[MG]B$", description="Memory that profiles, promotions and related products may take before they spill to disk: what is sorted over all users must fit.")
     shard_memory_mb: int = Field(250, ge=10, description="Memory (MB) that the users of one mapped task may take; cuts the users into shards. The model and its scores come on top.")
     shard_users: int = Field(0, ge=0, description="Users scored by one mapped task. 0: as many as ECOMREC_SHARD_MEMORY_MB holds.")
-    scoring_tasks: int = Field(2, ge=1, description="Mapped tasks that score users side by side: the slots of Airflow's pool `scoring`. Each takes one core and about 1.2 GB.")
+    scoring_tasks: int = Field(2, ge=1, description="Mapped tasks that score users side by side: the slots of Airflow's pool `scoring`. Each takes one core and about 1.2 GB. The embedded Airflow runs no more than ECOMREC_AIRFLOW_PARALLELISM tasks in all.")
     rescore_days: int = Field(0, ge=0, le=90, description="Days for which a user about whom nothing is new (no event, same model, rules and products) keeps their lists instead of "
                                                           "getting new ones: a day then costs what its active users cost. 0: everybody's lists are made every day.")
     exact_items: int = Field(100_000, ge=1, description="Products up to which every one is scored for every user. Of more, an index that is made with the model "

@@ -190,3 +190,9 @@ def test_every_table_and_view_is_commented(shop):
         SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname IN ('core', 'recs', 'ops', 'analytics') AND c.relkind IN ('r', 'p', 'v') AND c.relname <> 'migrations'
           AND obj_description(c.oid) IS NULL""") == []
+
+
+def test_every_column_that_analysts_see_is_commented(shop):
+    assert rows(shop.shop_dsn, """
+        SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+        WHERE c.relnamespace = 'analytics'::regnamespace AND c.relkind IN ('r', 'p', 'v') AND coalesce(col_description(c.oid, a.attnum), '') = ''""") == []

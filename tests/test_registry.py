@@ -1,11 +1,14 @@
 """The registry keeps every version; its aliases follow what Postgres says serves."""
 
+import secrets
+
 import numpy as np
 import pytest
 
 from ecomrec import artifact, champions, promotion, registry
 from ecomrec.database import connect, execute
 from ecomrec.errors import AuditFailed, EcomrecError
+from tests.buckets import bucket, in_s3
 from tests.shopdata import rows
 
 
@@ -96,3 +99,19 @@ def test_an_altered_artefact_is_not_promoted(shop, model):
     (folder / "parts" / "table.npy").write_bytes(b"other")
     with pytest.raises(AuditFailed, match="altered"):
         promotion.promote_by_hand(shop, "recommender/1", "I like it", "eve", override=True)
+
+
+def test_a_bucket_whose_key_stands_in_the_settings_takes_and_gives_versions(shop, model, s3, monkeypatch):
+    for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, "")  # so that what the registry sets is taken back
+        monkeypatch.delenv(name)
+    there = in_s3(s3, f"s3://models-{secrets.token_hex(4)}/shop")
+    bucket(there)
+    named = shop.model_copy(update={name: getattr(there, name) for name in ("store_url", "s3_endpoint_url", "s3_region", "s3_access_key_id", "s3_secret_access_key")})
+    version = register(named, model)
+    assert version["uri"].startswith(there.store) and np.load(registry.fetch(named, version["uri"]) / "parts" / "table.npy").tolist() == [0, 1, 2]
+
+
+def test_where_there_is_no_git_the_commit_is_unknown(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert registry._commit() == "unknown"

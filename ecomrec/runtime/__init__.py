@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ecomrec.errors import EcomrecError
 from ecomrec.runtime import airflow, postgres, supervisor
@@ -94,10 +95,14 @@ def _spawn(settings: Settings, detach: bool) -> None:
 
 
 def overrides(settings: Settings) -> dict[str, str]:
-    """These settings as environment variables, so that a child sees the same ones wherever they came from."""
+    """These settings as environment variables, so that a child sees the same ones wherever they came from. Paths are absolute: it works in another folder."""
     found = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
+        if name == "store_url" and value:
+            value = settings.store
+        elif isinstance(value, Path) or (name in ("mapping", "encoder") and value and Path(value).exists()):
+            value = Path(value).resolve()
         if value is not None:
             text = value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)
             found[f"ECOMREC_{name.upper()}"] = text

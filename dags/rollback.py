@@ -36,7 +36,7 @@ def rollback():
         print(f"rolled back: {done}")
         if done["model"]:
             registry.mirror(effective, params["family"])
-            if params["family"] == "recommender" and done["live_day"]:
+            if done["live_day"]:
                 emit(context, CHAMPION, done["live_day"], done)
         return done
 

@@ -5,7 +5,7 @@ import time
 from ecomrec import database
 from ecomrec.duck import fill, open_duck, stream
 from ecomrec.privacy import tombstones
-from ecomrec.publication import partition, window
+from ecomrec.publication import hold, partition, window
 from ecomrec.settings import Settings
 
 USERS = 100_000  # whose profiles are made together: memory does not grow with the shop
@@ -17,6 +17,7 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
     """Fills the profiles of a publication; a second time replaces the first. Returns users and seconds."""
     started, name = time.monotonic(), partition("user_profiles", publication_id)
     with database.connect(settings.shop_dsn, application="ecomrec profiles") as connection, open_duck(settings, settings.profile_memory) as (duck, _):
+        hold(connection, publication_id)
         tombstones.shield(connection)
         database.execute(connection, "publish/clear", partition=name)
         fill(duck, "purchases", BOUGHT, connection, "profiles/bought", window(settings, day))

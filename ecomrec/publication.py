@@ -53,8 +53,19 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
     return {**row, "day": day, "model_version": model_version, "shards": shards}
 
 
+def hold(connection, publication_id: int) -> None:
+    """For whoever writes its tables: nobody makes it live before this transaction ends.
+
+    Raises AuditFailed when it has left the hands of its builders, as when a task in the middle of a finished run is cleared: readers would see it rewritten.
+    """
+    [found] = database.query(connection, "publish/state", {"publication_id": publication_id})
+    if found["state"] not in ("building", "failed"):
+        raise AuditFailed(f"publication {publication_id} is {found['state']} already and is not written any more",
+                          "clear the run from its first task, or start a new one: it builds a new publication")
+
+
 def audit(settings: Settings, publication_id: int, day: str, whole: bool = True) -> dict:
-    """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live.
+    """Counts what is wrong with the built tables. Raises AuditFailed, marking the publication failed, when it may not go live, and as `hold` does.
 
     `whole`: it must have every user; a shadow has not.
     """
@@ -62,6 +73,7 @@ def audit(settings: Settings, publication_id: int, day: str, whole: bool = True)
                                                                         ("served", "served_items"))}
     mine = {partition(table, publication_id) for table in TABLES}
     with database.connect(settings.shop_dsn, application="ecomrec audit") as connection:
+        hold(connection, publication_id)
         tombstones.shield(connection)
         for name in mine.intersection(tables.holding_users(settings.shop_dsn)):
             tombstones.purge(connection, name)

@@ -7,8 +7,10 @@ import psycopg2
 import pytest
 
 from ecomrec import profiles, publication
-from ecomrec.database import connect
+from ecomrec.database import connect, execute
 from ecomrec.errors import AuditFailed
+from ecomrec.promotions import build as promotions
+from ecomrec.rollback import roll_back
 from tests.shopdata import fill, purchase, rows
 
 DAY = "2017-03-10"
@@ -183,6 +185,24 @@ def test_the_analyst_reads_views_and_nothing_else(filled):
         with pytest.raises(Exception, match="permission denied"):
             cursor.execute("SELECT * FROM recs.user_recommendations")
         connection.rollback()
+
+
+@pytest.mark.parametrize("state", ["live", "superseded", "withdrawn"])
+def test_a_task_that_is_cleared_in_the_middle_of_a_finished_run_touches_nothing(filled, state):
+    first, second = publish(filled, key="one")["publication_id"], publish(filled, key="two")["publication_id"]
+    number = first if state == "superseded" else second
+    if state == "withdrawn":
+        roll_back(filled, "publication", "a broken day", actor="eve")
+    before = rows(filled.shop_dsn, f"SELECT * FROM {publication.partition('user_profiles', number)} ORDER BY user_id")
+    with connect(filled.shop_dsn) as connection, connection.cursor() as cursor:  # its day was loaded again meanwhile, with a buyer less
+        cursor.execute("DELETE FROM core.events WHERE user_id = 'bob'")
+    for step in (profiles.build, promotions.build, publication.audit):
+        with pytest.raises(AuditFailed, match=f"is {state} already"):
+            step(filled, number, DAY)
+    with connect(filled.shop_dsn) as connection:
+        execute(connection, "publish/fail", {"publication_id": number, "audit": "{}"})  # an audit that began before it went live
+    assert rows(filled.shop_dsn, "SELECT state FROM ops.publications WHERE publication_id = %s", number) == [(state,)]
+    assert rows(filled.shop_dsn, f"SELECT * FROM {publication.partition('user_profiles', number)} ORDER BY user_id") == before
 
 
 def test_every_table_and_view_is_commented(shop):

@@ -88,3 +88,15 @@ def test_a_publication_that_went_live_meanwhile_stays(small, model):  # noqa: F8
     with pytest.raises(AuditFailed, match="went live while"):
         refresh.publish(small, made)
     assert rows(small.shop_dsn, "SELECT publication_id FROM ops.publications WHERE state = 'live'") == [(newer["publication_id"],)]
+
+
+def test_a_try_that_was_killed_after_it_went_live_has_only_to_tell_it(small, model):  # noqa: F811
+    run(small, model)
+    change(small, CHANGES["gone"])
+    made, _, live = refreshed(small, model)
+    change(small, "DELETE FROM core.events WHERE user_id = (SELECT min(user_id) FROM core.events)")
+    lists = rows(small.shop_dsn, LISTS)
+    again = refresh.publish(small, made, "test")
+    assert (again["publication_id"], again["users"]) == (live["publication_id"], live["users"]) and rows(small.shop_dsn, LISTS) == lists
+    with pytest.raises(AuditFailed, match="is live already"):
+        refresh.refresh_shard(small, made, made["shards"][0])

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from ecomrec import champions, publication
+from ecomrec.database import connect, execute
 from ecomrec.errors import AuditFailed, EcomrecError
 from ecomrec.rollback import roll_back
 from tests.shopdata import fill, rows
@@ -98,6 +99,26 @@ def test_a_publication_under_way_by_that_model_does_not_go_live(shop_of_two):
         with pytest.raises(AuditFailed, match="rolled back"):
             publication.go_live(settings, number, found)
     assert live(settings) == first
+
+
+def test_what_answers_searches_goes_back_with_the_publication_that_it_made(shop_of_two):
+    settings, first, second = shop_of_two
+    for number in (1, 2):
+        champions.promote(settings, version(number, "retriever"), "finds more", "test")
+    under_way = build(settings, key="under way", lists=GOOD)["publication_id"]
+    found = publication.audit(settings, under_way, DAY)
+    for number, made_with in ((first, "1"), (second, "2"), (under_way, "2")):
+        made_by(settings, number, made_with)
+    done = roll_back(settings, "both", "finds nothing", actor="eve", family="retriever")
+    assert done["model"] == {"from": "2", "to": "1"} and done["publication"] == {"from": second, "to": first, "day": DAY}
+    with pytest.raises(AuditFailed, match="retriever/2 was rolled back: finds nothing"):
+        publication.go_live(settings, under_way, found)
+    assert live(settings) == first
+
+
+def made_by(settings, number: int, retriever: str) -> None:
+    with connect(settings.shop_dsn) as connection:
+        execute(connection, "publish/models", {"publication_id": number, "families": ["retriever"], "versions": [retriever]})
 
 
 def test_a_cleared_publish_task_of_an_old_run_does_not_turn_the_clock_back(shop_of_two):

@@ -11,7 +11,7 @@ from ecomrec.errors import SettingsError
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import offers, pairs, uplift
 from ecomrec.promotions.choose import choose
-from ecomrec.publication import partition, window
+from ecomrec.publication import hold, partition, window
 from ecomrec.recommend import binary, catalogue, write
 from ecomrec.settings import Settings
 
@@ -31,6 +31,7 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
     started, asked, morrow = time.monotonic(), offers.load(settings), date.fromisoformat(day) + timedelta(days=1)
     name, running = partition("user_promotions", publication_id), asked.running(morrow)
     with database.connect(settings.shop_dsn, application="ecomrec promotions") as connection:
+        hold(connection, publication_id)
         tombstones.shield(connection)
         database.execute(connection, "publish/clear", partition=name)
         if not running:

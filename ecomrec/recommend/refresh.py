@@ -14,7 +14,7 @@ from ecomrec.errors import InputError
 from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import build as promotions
-from ecomrec.publication import audit, go_live, open_publication, partition, prune, window
+from ecomrec.publication import audit, go_live, hold, open_publication, partition, prune, window
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend import kept, rules
 from ecomrec.recommend.shard import TABLES, one_thread, open_shop, score_shard, write_users
@@ -66,6 +66,7 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
     fresh, live = ({table: partition(table, number) for table in TABLES} for number in (made["publication_id"], made["live"]))
     keys = {"publication_id": made["publication_id"], "live": made["live"], "shard": shard["shard"]}
     with one_thread(settings), database.connect(settings.shop_dsn, application=f"ecomrec refresh {shard['shard']}") as connection:
+        hold(connection, made["publication_id"])
         tombstones.shield(connection)
         for table in TABLES:
             database.execute(connection, "recommend/clear_shard", keys, partition=fresh[table])
@@ -86,7 +87,15 @@ def refresh_shard(settings: Settings, made: dict, shard: dict) -> dict:
 
 
 def publish(settings: Settings, made: dict, reason: str = "") -> dict:
-    """Profiles, promotions, audit and going live. Raises AuditFailed when another publication went live meanwhile: this one would take readers back."""
+    """Profiles, promotions, audit and going live. Raises AuditFailed when another publication went live meanwhile: this one would take readers back.
+
+    A try that was killed after it went live has only to tell it.
+    """
+    with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
+        [done] = database.query(connection, "publish/state", {"publication_id": made["publication_id"]})
+    if done["state"] in ("live", "superseded"):
+        prune(settings)
+        return {"publication_id": made["publication_id"], "users": done["users"], "seconds": 0.0}
     profiles.build(settings, made["publication_id"], made["day"])
     promotions.build(settings, made["publication_id"], made["day"])
     found = {**audit(settings, made["publication_id"], made["day"]), "refresh_of": made["live"], "reason": reason, "gone": len(made["gone"]), "other": len(made["other"])}

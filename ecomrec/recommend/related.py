@@ -16,7 +16,7 @@ from ecomrec.duck import fill, open_duck, stream
 from ecomrec.models import nearest
 from ecomrec.models.loading import load
 from ecomrec.models.topn import pick, top
-from ecomrec.publication import partition
+from ecomrec.publication import hold, partition
 from ecomrec.recommend import binary, write
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend.histories import TEXT, positions
@@ -39,6 +39,7 @@ def build(settings: Settings, plan: dict, model_uri: str) -> dict:
     started = time.monotonic()
     model = load(fetch(settings, model_uri), settings.threads)
     with (database.connect(settings.shop_dsn, application="ecomrec related") as connection, open_duck(settings, settings.profile_memory) as (duck, _)):
+        hold(connection, plan["publication_id"])
         catalogue = catalogues.read(connection, model, plan["publication_id"])
         target = {name: partition(name, plan["publication_id"]) for name in ("similar_items", "bought_together", "popular_items")}
         for name in target.values():

@@ -11,7 +11,7 @@ from ecomrec import artifact, database
 from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import offers
-from ecomrec.publication import partition, window
+from ecomrec.publication import hold, partition, window
 from ecomrec.recommend import candidates, explain, kept, lists, policy, pool, related, rules, selling, write
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend.histories import Shard, read
@@ -59,6 +59,7 @@ def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> 
     """Writes the lists of `shard` (an entry of `plan["shards"]`). Returns shard, users, how many of them kept their lists, seconds and users per second."""
     started, touched = time.monotonic(), {}
     with one_thread(settings), database.connect(settings.shop_dsn, application=f"ecomrec score {shard['shard']}") as connection:
+        hold(connection, plan["publication_id"])
         tombstones.shield(connection)
         shop = open_shop(connection, settings, plan, load(fetch(settings, model_uri), settings.threads))
         parameters = {**window(settings, plan["day"]), **shard, "field": settings.segment_field}

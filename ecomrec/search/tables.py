@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 
 from ecomrec import database
-from ecomrec.publication import partition, window
+from ecomrec.publication import hold, partition, window
 from ecomrec.registry import champion, fetch
 from ecomrec.search import hybrid
 from ecomrec.search.ask import CLASSIFIERS
@@ -44,6 +44,9 @@ def build(settings: Settings, publication_id: int, day: str) -> dict:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")  # products and their vectors of one moment
             # A day that has just been loaded has no statistics yet: a nested loop chosen without them would run for hours.
             cursor.execute("SET LOCAL enable_nestloop = off")
+        hold(connection, publication_id)
+        serving = {family: model["version"] for family, model in models.items() if model}
+        database.execute(connection, "publish/models", {"publication_id": publication_id, "families": list(serving), "versions": list(serving.values())})
         for name in names.values():
             database.execute(connection, "search/clear", partition=name)
         database.execute(connection, "search/head", {**span, **rules["head"]})

@@ -10,7 +10,6 @@ COMMENT ON COLUMN recs.user_profiles.distinct_items IS 'Different products among
 COMMENT ON COLUMN recs.user_profiles.average_order IS 'spend / orders, in the shop''s currency';
 COMMENT ON COLUMN recs.user_profiles.top_categories IS 'The up to five categories bought most often, most first';
 COMMENT ON TABLE recs.similar_items IS 'Per product those whose title, category and brand are most alike, best first, in stock or not; scores are cosines; the view shows what can be had';
-COMMENT ON COLUMN ops.publications.state IS 'building; shadow: scored beside the live one to compare with it, never shown; live; superseded: was live; withdrawn: rolled back; failed: its audit refused it, or it was given up';
 
 CREATE TEMPORARY TABLE meanings (view_name text, column_name text, meaning text, PRIMARY KEY (view_name, column_name)) ON COMMIT DROP;
 INSERT INTO meanings VALUES

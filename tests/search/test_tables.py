@@ -278,11 +278,13 @@ def test_vectors_come_back_as_they_were_written(filled):
 
 def test_a_second_build_gives_the_same_rows(filled):
     settings, _ = filled
-    number, _ = published(settings)
-    everything = [f"SELECT * FROM recs.{table} ORDER BY 1, 2" for table in tables.TABLES]
-    before = [rows(settings.shop_dsn, statement) for statement in everything]
-    tables.build(settings, number, DAY)
-    assert [rows(settings.shop_dsn, statement) for statement in everything] == before and all(before)
+    number = publication.open_publication(settings, "run-1", DAY, "recommender/1 (test)")["publication_id"]
+    everything = [f"SELECT * FROM {publication.partition(table, number)} ORDER BY 1, 2" for table in tables.TABLES] + ["SELECT * FROM ops.publication_models ORDER BY 2"]
+    built = []
+    for _ in range(2):
+        tables.build(settings, number, DAY)
+        built.append([rows(settings.shop_dsn, statement) for statement in everything])
+    assert built[0] == built[1] and all(built[0]) and built[0][-1] == [(number, "query_classifier", "1"), (number, "retriever", "1")]
 
 
 def test_without_champions_the_rest_is_published(filled):

@@ -159,6 +159,19 @@ def test_pruning_keeps_the_publication_that_is_live_again(shop_of_two):
     assert live(settings) == first and len(seen(settings)) == 2
 
 
+@pytest.mark.parametrize("what", ["publication", "both", "model"])
+def test_what_was_rolled_back_takes_no_place_from_what_can_be_gone_back_to(shop_of_two, what):
+    settings, first, second = shop_of_two
+    settings = settings.model_copy(update={"publications_kept": 2})
+    roll_back(settings, what, "lists of one product only", actor="eve")
+    third = publish(settings, "three", 1, BAD)
+    publication.prune(settings)
+    there = {number for (number,) in rows(settings.shop_dsn, "SELECT DISTINCT publication_id FROM recs.user_recommendations")}
+    assert there == {first, third} | ({second} if what == "model" else set()), "of a model that was rolled back it is still there, should that be promoted again"
+    assert roll_back(settings, "publication", "bad as well", actor="eve")["publication"]["to"] == first and seen(settings)[0] == ("ann", "i1", "recommender/1 (test)")
+    assert len(rows(settings.shop_dsn, "SELECT FROM ops.publications")) == 3
+
+
 def test_promoting_twice_is_once(shop):
     for _ in range(2):
         champions.promote(shop, version(1), "the first", "test")

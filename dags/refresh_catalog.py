@@ -34,7 +34,7 @@ def refresh_catalog():
         if found is None:
             raise AirflowSkipException("no champion of the family 'recommender' yet: run train_models first")
         made = plan(settings(), context["run_id"], f"recommender/{found['version']} ({found['kind']})", found["uri"], **asked)
-        print(f"gone: {made['gone']}\nback, new or changed: {made['other']}")
+        print(f"gone: {made['gone']}\nback, new, changed or numbered anew: {made['other']}")
         if asked["dry_run"] or not made["gone"] + made["other"]:
             raise AirflowSkipException("a dry run" if asked["dry_run"] else "nothing changed since the live lists were made")
         return made

@@ -2,6 +2,8 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import numpy as np
+
 from ecomrec.database import connect
 
 # What loading the catalogue would have written beside core.items.
@@ -27,6 +29,19 @@ def fill(dsn: str, items: list[tuple], events: list[tuple]) -> None:
                            (day, date.fromisoformat(day) + timedelta(days=1)))
         cursor.executemany("INSERT INTO core.events (event_day, event_id, event_time, user_id, session_id, event_type, item_id, price, quantity) "
                            "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)", events)
+
+
+def arrive(dsn: str, *names: str, title: str | None = None, category: str = "CORNER") -> None:
+    """Products that came long after the shop's first day; their title is their name unless another is given."""
+    with connect(dsn) as connection, connection.cursor() as cursor:
+        for name in names:
+            cursor.execute("INSERT INTO core.items (item_id, title, category, updated_at, loaded_day) VALUES (%s, %s, %s, '2017-03-19', '2017-03-19')", (name, title or name, category))
+        cursor.execute(HISTORY)
+
+
+def like(known: int, **titles: int):
+    """An encoder of new products, for ecomrec.recommend.catalogue: each title -> the one of the `known` learned products that it says the same as."""
+    return lambda settings: lambda texts: np.eye(known, dtype=np.float32)[[titles[text.split(".")[0]] for text in texts]]
 
 
 def rows(dsn: str, statement: str, *parameters) -> list[tuple]:

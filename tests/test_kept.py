@@ -4,10 +4,12 @@ import pytest
 
 from ecomrec import profiles, publication
 from ecomrec.database import connect
+from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend.related import build as build_related
 from ecomrec.recommend.shard import prepare, score_shard
-from tests.shopdata import fill, purchase, rows
-from tests.test_recommend import EVENTS, catalogue, item, save_model
+from tests.shopdata import arrive, fill, like, purchase, rows
+from tests.test_recommend import EVENTS, ITEMS, catalogue, item, save_model
+from tests.test_refresh import published, refreshed
 
 FIRST, SECOND = "2017-03-20", "2017-03-21"
 USERS = {f"u{n}" for n in range(8)}
@@ -109,3 +111,21 @@ def test_a_purchase_that_leaves_the_window_is_news(small, model):
     run(settings, model, FIRST)
     second = run(settings, model, SECOND)
     assert second["kept"] == 0 and second["users"] == 7  # u0 bought on that day alone
+
+
+@pytest.mark.parametrize("refresh", [False, True])
+@pytest.mark.parametrize(("gone", "kept"), [("new1", 0), ("new3", 8)])
+def test_lists_are_kept_under_the_numbers_that_products_have_now(small, model, monkeypatch, gone, kept, refresh):
+    """Everybody's candidates hold new2, which moves when new1 sells out; nobody's hold new1 and new3."""
+    monkeypatch.setattr(catalogues, "_encoder", like(ITEMS, new1=39, new2=0, new3=38))
+    small.rules.write_text("candidates = 10\nreserve = 2\n" + RULES, encoding="utf-8")
+    arrive(small.shop_dsn, "new1", "new2", "new3")
+    run(small, model, FIRST)
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET in_stock = false WHERE item_id = %s", (gone,))
+    if refresh:
+        refreshed(small, model)
+    assert run(small, model, SECOND)["kept"] == (8 if refresh else kept)
+    found = published(small)
+    run(small.model_copy(update={"rescore_days": 0}), model, SECOND, "recommender/1 (again)")
+    assert found == published(small)

@@ -4,12 +4,15 @@ import pytest
 
 from ecomrec.database import connect
 from ecomrec.errors import AuditFailed, InputError
-from ecomrec.recommend import refresh
+from ecomrec.recommend import catalogue, refresh
 from ecomrec.recommend.related import build as build_related
-from tests.shopdata import rows
-from tests.test_recommend import model, run, small  # noqa: F401 - fixtures of the same small shop
+from tests.shopdata import arrive, like, rows
+from tests.test_recommend import ITEMS, model, run, small  # noqa: F401 - fixtures of the same small shop
 
 LISTS = "SELECT user_id, context, scope, rank, item_id, score, reason, because_item_id, evidence FROM analytics.user_lists ORDER BY 1, 2, 3, 4"
+CANDIDATES = """SELECT c.user_id, c.others, c.bought, ARRAY(SELECT s.item_id FROM unnest(c.items) WITH ORDINALITY AS u (number, place)
+                       LEFT JOIN recs.served_items s ON s.publication_id = c.publication_id AND s.number = u.number ORDER BY u.place), c.scores
+                FROM recs.user_candidates c JOIN analytics.publication USING (publication_id) ORDER BY 1"""
 VERSION = "recommender/1 (test)"
 CHANGES = {"gone": "UPDATE core.items SET in_stock = false WHERE item_id IN ('i00', 'i11')",
            "deleted": "UPDATE core.items SET deleted = true WHERE item_id = 'i01'",
@@ -18,9 +21,29 @@ CHANGES = {"gone": "UPDATE core.items SET in_stock = false WHERE item_id IN ('i0
            "gone and back": "UPDATE core.items SET in_stock = (item_id <> 'i00') WHERE item_id IN ('i00', 'i03')"}
 
 
-def change(settings, statement):
+def change(settings, statement, *parameters):
     with connect(settings.shop_dsn) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(statement, parameters or None)
+
+
+def few(settings):
+    """Settings by which only the ten best are candidates: what is not among them touches nobody who did not buy it."""
+    path = settings.home / "few.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("candidates = 10\nreserve = 2\n[contexts.home]\n")
+    return settings.model_copy(update={"list_length": 3, "rules": path})
+
+
+@pytest.fixture
+def newer(small, monkeypatch):  # noqa: F811
+    """The small shop with three products that the model has not learned: new2 is among everybody's candidates, the others among nobody's."""
+    arrive(small.shop_dsn, "new1", "new2", "new3", category="AISLE 1")
+    monkeypatch.setattr(catalogue, "_encoder", like(ITEMS, new1=39, new2=0, new3=38, new4=1, renamed=20))
+    return few(small)
+
+
+def published(settings) -> tuple:
+    return rows(settings.shop_dsn, LISTS), rows(settings.shop_dsn, CANDIDATES)
 
 
 def refreshed(settings, model_uri, key="refresh", **asked):
@@ -45,11 +68,7 @@ def test_a_refresh_equals_a_full_run(small, model, what, by_name, monkeypatch): 
 
 def test_only_whom_it_touches_is_scored_again(small, model):  # noqa: F811
     """Nobody's candidates hold i39 when only the ten best are kept, except those who bought it."""
-    small = small.model_copy(update={"list_length": 3})
-    path = small.home / "few.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("candidates = 10\nreserve = 2\n[contexts.home]\n")
-    small = small.model_copy(update={"rules": path})
+    small = few(small)
     run(small, model)
     change(small, "UPDATE core.items SET in_stock = false WHERE item_id IN ('i39', 'i27')")
     owners = {user for (user,) in rows(small.shop_dsn, "SELECT DISTINCT user_id FROM core.events WHERE item_id IN ('i39', 'i27')")}
@@ -66,6 +85,53 @@ def test_only_what_is_asked_for_is_taken(small, model):  # noqa: F811
     assert refresh.plan(small, "c", VERSION, model, since="2030-01-01", dry_run=True)["gone"] == []
     assert refresh.plan(small, "d", VERSION, model, dry_run=True)["gone"] == ["i00", "i01", "i02"]
     assert rows(small.shop_dsn, "SELECT count(*) FROM ops.publications WHERE state = 'live'") == [(1,)]
+
+
+SOLD_OUT = "UPDATE core.items SET in_stock = false WHERE item_id = %s"
+
+
+@pytest.mark.parametrize("names", [["new1"], ["new3"], ["new1", "new2"], ["i00", "new1"]])
+def test_new_products_that_sell_out_one_after_the_other_leave_what_a_full_run_gives(newer, model, names):  # noqa: F811
+    run(newer, model)
+    for name in names:
+        change(newer, SOLD_OUT, name)
+        refreshed(newer, model, key=name)
+    found = published(newer)
+    run(newer, model, key="full")
+    assert found == published(newer) and any("new" in item for *_, items, _ in found[1] for item in items) == ("new2" not in names)
+
+
+def test_a_new_product_between_others_moves_them(newer, model):  # noqa: F811
+    run(newer, model)
+    arrive(newer.shop_dsn, "new10", title="new4", category="AISLE 1")
+    refreshed(newer, model)
+    found = published(newer)
+    run(newer, model, key="full")
+    assert found == published(newer) and all("new10" in items for *_, items, _ in found[1])
+
+
+def test_new_products_that_nobody_asked_about_stay_as_the_live_lists_saw_them(newer, model):  # noqa: F811
+    run(newer, model)
+    before = published(newer)
+    change(newer, SOLD_OUT, "i00")
+    run(newer, model, key="only i00")
+    wanted = published(newer)
+    change(newer, "UPDATE core.items SET in_stock = true WHERE item_id = 'i00'")
+    run(newer, model, key="before")
+    assert published(newer) == before
+    change(newer, SOLD_OUT, "i00")
+    change(newer, SOLD_OUT, "new1")
+    change(newer, "UPDATE core.items SET title = 'renamed' WHERE item_id = 'new2'")
+    change(newer, "UPDATE core.items SET deleted = true WHERE item_id = 'new3'")
+    arrive(newer.shop_dsn, "new10", title="new4", category="AISLE 1")
+    made, *_ = refreshed(newer, model, items=["i00"])
+    assert (made["gone"], made["other"]) == (["i00"], []) and published(newer) == wanted
+    made, *_ = refreshed(newer, model, key="one of them", items=["new10"])
+    assert made["gone"] == [] and "new10" in made["other"] and all("new10" in items for *_, items, _ in published(newer)[1])
+    refreshed(newer, model, key="all of them")
+    found = published(newer)
+    run(newer, model, key="full")
+    assert found == published(newer)
 
 
 def test_it_refuses_to_mix(small, model):  # noqa: F811

@@ -76,18 +76,23 @@ class Catalogue:
         return np.concatenate((known, np.asarray(known @ self.borrowed, dtype=np.float32)), axis=1)
 
 
-def snapshot(connection, settings: Settings, model, publication_id: int, day: str, popularity_days: int = 0, encode: Encode | None = None) -> dict:
+def snapshot(connection, settings: Settings, model, publication_id: int, day: str, popularity_days: int = 0, encode: Encode | None = None,
+             asked: list[str] | None = None, live: int | None = None) -> dict:
     """Writes the catalogue as it is now into recs.served_items of this publication, with what sold on the last `popularity_days`; returns items, available and new ones.
 
     `encode` turns the texts of new products into unit vectors of the space of `model.item_vectors`; by default the settings' encoder.
+    `asked`: only these products as they are now, the others as the publication `live` saw them.
     """
     target = partition("served_items", publication_id)
+    before = partition("served_items", live) if live else target  # that nobody looks at unless some products are asked about
     database.execute(connection, "publish/clear", partition=target)
     sold = selling.count(connection, popularity_days, day)
     database.execute(connection, "recommend/snapshot", {
         "sold_items": list(sold), "sold": list(sold.values()),
         "publication_id": publication_id, "day": day, "item_ids": model.item_ids.tolist(), "new_item_days": settings.new_item_days,
-        "new_items": model.item_vectors is not None}, partition=target)
+        "new_items": model.item_vectors is not None, "asked": asked}, partition=target, live=before)
+    if asked is not None:
+        database.execute(connection, "refresh/keep_unasked", {"asked": asked}, fresh=target, live=before)
     known = len(model.item_ids)
     new = database.query(connection, "recommend/described", {"first": known, "beyond": 2**31 - 1}, partition=target)
     if new:

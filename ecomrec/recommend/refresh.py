@@ -2,7 +2,8 @@
 
 A user is touched when a product that is gone is among their candidates or on one of their lists; they are scored again from their
 history, as a full run would. Everybody else's rows are copied inside Postgres. A product that comes back, is new, or moved may
-belong on anybody's list: then everybody is scored again. Either way the lists are those of a full run (tests/test_refresh.py).
+belong on anybody's list: then everybody is scored again. So they are when a new product sells out that the model has not learned: it
+leaves the snapshot, where the others are numbered and compared without it. Either way the lists are those of a full run (tests/test_refresh.py).
 """
 
 import time
@@ -43,8 +44,10 @@ def plan(settings: Settings, run_key: str, model_version: str, model_uri: str, i
     with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
         tables = {"fresh": partition("served_items", made["publication_id"]), "live": partition("served_items", live["publication_id"])}
         folder = fetch(settings, model_uri)
-        catalogues.snapshot(connection, settings, load(folder, settings.threads), made["publication_id"], live["day"], artifact.facts(folder).get("popularity_days", 0))
-        database.execute(connection, "refresh/keep_unasked", {"items": items or None, "category": category or None, "since": since or None}, **tables)
+        narrowed = {"items": items or None, "category": category or None, "since": since or None}
+        asked = [row["item_id"] for row in database.query(connection, "refresh/asked", narrowed, live=tables["live"])] if any(narrowed.values()) else None
+        catalogues.snapshot(connection, settings, load(folder, settings.threads), made["publication_id"], live["day"], artifact.facts(folder).get("popularity_days", 0),
+                            asked=asked, live=live["publication_id"])
         database.execute(connection, "refresh/set_rules", {"publication_id": made["publication_id"], "digest": live["rules_digest"]})
         changed = database.query(connection, "refresh/changed", **tables)
         made["shards"] = database.query(connection, "refresh/shards", candidates=partition("user_candidates", live["publication_id"]))

@@ -1,4 +1,5 @@
 -- The catalogue as this publication sees it: the model's items in its order, then available products that appeared lately.
+-- Where only some products are asked about, the others are those of the live publication.
 INSERT INTO {partition} (publication_id, number, item_id, title, category, brand, price, available, fresh, tags, campaign, sold)
 WITH history AS (SELECT item_id, min(valid_from) AS first_day FROM core.item_history GROUP BY item_id),
 -- What was there on the shop's first catalogue day is not new, however lately that was.
@@ -12,7 +13,8 @@ served AS (
     SELECT number, item_id FROM known
     UNION ALL
     SELECT cardinality(%(item_ids)s::text[]) + (row_number() OVER (ORDER BY item_id) - 1)::integer, item_id
-    FROM items WHERE %(new_items)s AND fresh AND in_stock AND NOT deleted AND item_id NOT IN (SELECT item_id FROM known)
+    FROM items WHERE %(new_items)s AND item_id NOT IN (SELECT item_id FROM known)
+        AND CASE WHEN %(asked)s::text[] IS NULL OR item_id = ANY (%(asked)s::text[]) THEN fresh AND in_stock AND NOT deleted ELSE item_id IN (SELECT item_id FROM {live}) END
 )
 SELECT %(publication_id)s, s.number, s.item_id, coalesce(i.title, ''), coalesce(i.category, ''), coalesce(i.brand, ''), i.price,
        coalesce(i.in_stock AND NOT i.deleted, false), coalesce(i.fresh, false),

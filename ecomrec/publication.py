@@ -109,10 +109,19 @@ def go_live(settings: Settings, publication_id: int, found: dict, *, older: bool
     Attaching and moving in one transaction would not do: a reader that planned its query before and takes its snapshot
     after would follow the new pointer to a partition that is not in its plan, and see nothing (docs/decisions/0003).
     """
+
+    def may(connection) -> None:
+        for refused in database.query(connection, "publish/refused", {"publication_id": publication_id, "older": older, "instead_of": instead_of}):
+            raise AuditFailed(f"publication {publication_id} may not go live: {refused['why']}", f"what is live stays; {refused['remedy']}")
+
     started = time.monotonic()
     partitions = {"partitions": [partition(table, publication_id) for table in TABLES]}
     with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
         database.lock(connection, "go live")
+        may(connection)
+        [now] = database.query(connection, "publish/state", {"publication_id": publication_id})
+        if now["state"] in ("live", "superseded"):  # twice is once; of what was live long ago the rows are gone
+            return {"publication_id": publication_id, "users": now["users"], "seconds": round(time.monotonic() - started, 3)}
         with connection.cursor() as cursor:
             cursor.execute(LOCK_TIMEOUT)
         if not database.query(connection, "publish/attached", partitions)[0]["partitions"]:
@@ -128,8 +137,7 @@ def go_live(settings: Settings, publication_id: int, found: dict, *, older: bool
         while database.query(connection, "publish/old_readers", readers) and time.monotonic() < deadline:
             time.sleep(0.01)
         database.lock(connection, "go live")
-        for refused in database.query(connection, "publish/refused", {"publication_id": publication_id, "older": older, "instead_of": instead_of}):
-            raise AuditFailed(f"publication {publication_id} may not go live: {refused['why']}", f"what is live stays; {refused['remedy']}")
+        may(connection)
         parameters = {"publication_id": publication_id, "users": found["users"], "items": found["items"], "audit": Json(found)}
         if database.execute(connection, "publish/go_live", parameters):
             database.execute(connection, "publish/audit_log", {"actor": "publish_recommendations", "action": "publish",

@@ -127,6 +127,21 @@ def test_a_cleared_publish_task_of_an_old_run_does_not_turn_the_clock_back(shop_
     assert live(settings) == second
 
 
+@pytest.mark.parametrize("what", ["rolled back", "superseded"])
+def test_a_cleared_publish_task_whose_rows_are_gone_says_what_became_of_it(shop_of_two, what):
+    settings, first, second = shop_of_two
+    if what == "rolled back":
+        roll_back(settings, "publication", "a broken day", actor="eve")
+    gone = second if what == "rolled back" else first
+    assert publication.drop(settings, gone)
+    if what == "rolled back":
+        with pytest.raises(AuditFailed, match="it was rolled back itself"):
+            publication.go_live(settings, gone, {"users": 2, "items": 1})
+    else:
+        assert publication.go_live(settings, gone, {"users": 2, "items": 1})["users"] == 2
+    assert live(settings) == (first if what == "rolled back" else second)
+
+
 def test_the_same_request_rolls_back_once(shop_of_two):
     settings, *_ = shop_of_two
     champions.promote(settings, version(3), "newer", "test")

@@ -38,7 +38,7 @@ def decide(family: str, folder: Path, seed: int, rules_file: Path = RULES) -> di
 
     Returns `{"passed", "winner", "verdicts", "means"}`. `winner` is "candidate" when no gate refuses it; else the best
     baseline that can serve (has a folder under `baselines/`) and is no worse than the champion; else None: what is in
-    service stays.
+    service stays. None too where nobody was measured: there all tie at 0, and no column tells whether there is a champion.
     """
     rules = rules_of(family, rules_file)
     table = pq.read_table(folder / "evaluation.parquet")
@@ -60,7 +60,7 @@ def decide(family: str, folder: Path, seed: int, rules_file: Path = RULES) -> di
         known["gain"] = figures.means["candidate"] / best - 1
     verdicts += _limits(rules, known)
     passed = not any(verdict.refuses for verdict in verdicts)
-    servable = [name for name in rules["must_beat"] if (folder / "baselines" / name).is_dir()
+    servable = [name for name in rules["must_beat"] if figures.units["candidate"] and (folder / "baselines" / name).is_dir()
                 and (not has_champion or not _not_worse("", rules, name, figures).refuses)]
     winner = "candidate" if passed else max(servable, key=figures.means.__getitem__, default=None)
     means = {name: _mean(np.asarray(values, dtype=np.float64), weight) for name, values in columns.items() if "|" not in name}

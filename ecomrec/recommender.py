@@ -2,7 +2,8 @@
 
 The model is a transformer over what the user did (models/sequential.py), blended with an item-item model that reads the
 items' words (models/ease.py, models/words.py). Every choice (epochs, half-lives, penalties, blend, the baselines'
-hyper-parameters) is made on validation with histories that end before it. The test part is read by `evaluate` alone, and by `rank_new` for benchmarks.
+hyper-parameters) is made on validation with histories that end before it. The test part is read by `evaluate` alone, and by `rank_new` for benchmarks;
+training asks no more of it than that somebody bought there.
 """
 
 import json
@@ -44,7 +45,7 @@ def train(settings: Settings, dataset: Path, folder: Path, echo: Echo = print, r
 
     Writes weights, text vectors and training.json under `folder`/training, the item-item part that is served, fitted anew
     on all before the test part, under `folder`/linear. Returns validation NDCG@10 by epoch and of each part, what was
-    chosen, and seconds.
+    chosen, and seconds. Raises InputError, before anything is fitted, where nobody bought anything in the validation or the test part.
     """
     number = settings.train_processes or torch.cuda.device_count() or 1
     if number > 1:
@@ -65,12 +66,8 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     prepare(settings)
     own, place = rules["sequential"], folder / "training"
     # The blend is tuned on scores of all items at once: of a large catalogue, for fewer users.
-    held = held_out(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
-    if not len(held["users"]):
-        new = " that was new to them, and ECOMREC_EXCLUDE_BOUGHT leaves out the rest," if held["exclude"] and not data.by_user else ""
-        raise InputError(f"nobody bought anything{new} in the validation part" + (f", the days before {data.meta['test_from']} from {data.meta['valid_from']}" if not data.by_user else "")
-                         + ": nothing says which model is good",
-                         "load those days (DAG load_history), or move them with ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS; the model in service stays")
+    held = _somebody(data, VALID, settings.seed, min(own["max_valid_users"], max(FEWEST, SCORES // len(data.item_ids))))
+    _somebody(data, TEST, most=1)  # `evaluate` will ask for the same: nobody waits a training long to be told
     given, ends, counts, repeats = training_positions(data, own, np.random.default_rng(settings.seed))
     with memory_for(f"while the texts of {len(data.texts):,} items were encoded", "lower [text] max_length or [dataset] max_items in recommender.toml, or [text.tune] batch"):
         text = plain = encode_texts(data.texts, settings.encoder, rules["text"]["max_length"])
@@ -111,6 +108,18 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
     return result
 
 
+def _somebody(data: Dataset, part: int, seed: int = 0, most: int | None = None) -> dict:
+    """`held_out` of a part that judges models. Raises InputError where nobody is in it: all models would tie, and the first of them win."""
+    held = held_out(data, part, seed, most)
+    if not len(held["users"]):
+        new = " that was new to them, and ECOMREC_EXCLUDE_BOUGHT leaves out the rest," if held["exclude"] and not data.by_user else ""
+        name, days = (("validation", f"the days before {data.meta['test_from']} from {data.meta['valid_from']}") if part == VALID else
+                      ("test", f"the days from {data.meta['test_from']} to {data.meta['day']}"))
+        raise InputError(f"nobody bought anything{new} in the {name} part" + ("" if data.by_user else f", {days}") + ": nothing says which model is good",
+                         "load those days (DAG load_history), train for an earlier day, or move them with ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS; the model in service stays")
+    return held
+
+
 def _silent(line: str) -> None:
     """Says nothing."""
 
@@ -141,8 +150,10 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
 
     Writes evaluation.parquet (unit, NDCG@10 of each model), evaluation.json and the sealed baselines under `folder`.
     Every purchase counts, bought before or not (but where the shop leaves out what was bought); what lies outside the universe counts as missed, for all alike.
+    Raises InputError where nobody bought anything on those days.
     """
     started, data = time.monotonic(), load_dataset(dataset)
+    _somebody(data, TEST, most=1)
     rules = recipe_for(data)
     prepare(settings)
     with memory_for(f"while the baselines were fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):

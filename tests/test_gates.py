@@ -49,7 +49,7 @@ def test_too_few_units_decide_nothing(tmp_path, scores):
 
 def test_no_units_decide_nothing(tmp_path):
     decision = gates.decide("recommender", folder_with(tmp_path, [], [], []), seed=1)
-    assert not decision["passed"]
+    assert not decision["passed"] and decision["winner"] is None, "a champion that nobody was asked about stays"
 
 
 def test_without_a_servable_baseline_nobody_wins(tmp_path, scores):

@@ -321,14 +321,17 @@ def changed(data, folder, keep, **meta):
     return folder
 
 
-def test_days_without_a_purchase_decide_nothing_and_break_nothing(settings, data, tmp_path):
-    """A shop that was closed for its test week: the figures are 0 and the gates say inconclusive."""
+@pytest.mark.parametrize("step", ["train", "evaluate"])
+def test_no_purchase_on_test_days_is_said_and_nothing_is_fitted(settings, data, run, tmp_path, step):
+    """Days that were not loaded yet: all models would tie at 0, and the best-sellers would take a good champion's place."""
     changed(data, tmp_path, lambda rows, loaded: rows.day < loaded.test_from)
-    for step in ("train", "compress", "evaluate"):
-        result = STEPS[step](settings, tmp_path, tmp_path / "model", lambda _: None)
-    assert result["users"] == 0 and result["models"]["candidate"]["NDCG@10"] == 0
-    verdicts = gates.decide("recommender", tmp_path / "model", 42)
-    assert not verdicts["passed"] and {verdict["verdict"] for verdict in verdicts["verdicts"]} == {"inconclusive"}
+    folder = tmp_path / "model"
+    if step == "evaluate":
+        shutil.copytree(run["folder"], folder, ignore=shutil.ignore_patterns("baselines"))
+    with pytest.raises(InputError, match="nobody bought anything in the test part, the days from 2017-03-25 to 2017-03-31") as error:
+        STEPS[step](settings, tmp_path, folder, lambda _: None)
+    assert "ECOMREC_TEST_DAYS" in error.value.remedy and "the model in service stays" in error.value.remedy
+    assert not (folder / ("baselines" if step == "evaluate" else "training")).exists()
 
 
 def test_no_purchase_on_validation_days_is_said_and_trains_nothing(settings, data, tmp_path):

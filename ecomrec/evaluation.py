@@ -60,16 +60,16 @@ def _recommender(settings: Settings, place: Path, folder: Path, champion: Path |
     head[np.argsort(-sold, kind="stable")[:max(1, int(HEAD * len(sold)))]] = True
     owner = np.repeat(np.arange(len(known)), np.diff(held["offsets"]))
     of_user = dataset.segments(place)
-    groups = np.array([of_user.get(user, "") for user in table["unit"].to_pylist()])
+    segments = _largest(np.array([of_user.get(user, "") for user in table["unit"].to_pylist()]))
     shelves = _shelves(place, len(sold), int(held["items"].max(initial=0)))
     for name, ranked in lists.items():
         mean = _quality(ranked, held["offsets"], held["items"])
         for part, rows in (("new users", known == 0), ("light users", (known > 0) & (known <= LIGHT)), ("heavy users", known >= HEAVY)):
             columns[f"{part}|{name}"] = np.where(rows, mean, np.nan)
-        for segment in _largest(groups):
-            columns[f"segment {segment}|{name}"] = np.where(groups == segment, mean, np.nan)
+        for segment, rows in segments.items():
+            columns[f"segment {segment}|{name}"] = np.where(rows, mean, np.nan)
         products = [("head products", head[held["items"]]), ("tail products", ~head[held["items"]] & (held["items"] < len(sold)))]
-        products += [(f"products of {shelf}", shelves[held["items"]] == shelf) for shelf in _largest(shelves[held["items"]])]
+        products += [(f"products of {shelf}", rows) for shelf, rows in _largest(shelves[held["items"]]).items()]
         for part, wanted in products:
             users, offsets, items = metrics.wanted(owner[wanted], held["items"][wanted])
             columns[f"{part}|{name}"] = np.full(len(known), np.nan)
@@ -100,15 +100,20 @@ def _as_served(settings: Settings, data: dataset.Dataset, champion: Path):
     return selling.now(model, np.where(place >= 0, sold[place], 0).astype(np.float32))
 
 
-def _largest(groups: np.ndarray) -> list[str]:
-    """The names of the GROUPS largest groups; no name is none."""
+def _largest(groups: np.ndarray) -> dict[str, np.ndarray]:
+    """The rows of each of the GROUPS largest groups, bool [N], by name; no name is none. In a name `|` is a space, as it parts a slice
+    from its model in a column's; two that become one name are numbered."""
     names, counts = np.unique(groups[groups != ""], return_counts=True)
-    return [str(name) for name in names[np.argsort(-counts, kind="stable")[:GROUPS]]]
+    found: dict[str, np.ndarray] = {}
+    for name in sorted(names[np.argsort(-counts, kind="stable")[:GROUPS]].tolist(), key=lambda name: "|" in name):  # who has none keeps its own name
+        plain = name.replace("|", " ")
+        found[next(free for free in (plain, *(f"{plain} ({n})" for n in range(2, GROUPS + 1))) if free not in found)] = groups == name
+    return found
 
 
 def _shelves(place: Path, items: int, last: int) -> np.ndarray:
     """The first level of each item's category; items beyond the universe have none."""
-    names = [category.split("/")[0].replace("|", " ") for category in pq.read_table(place / "items.parquet")["category"].to_pylist()]
+    names = [category.split("/")[0] for category in pq.read_table(place / "items.parquet")["category"].to_pylist()]
     return np.array([*names, *[""] * (max(last + 1, items) - len(names))])
 
 
@@ -183,9 +188,9 @@ def _query_classifier(settings: Settings, place: Path, folder: Path, champion: P
     columns: dict[str, np.ndarray] = {}
     if champion is not None:
         columns["champion"] = _right(classifier(champion, settings), test["query"], test["label"])
-    shelves = np.array([label.split("/")[0].replace("|", " ") for label in test["label"]])
+    shelves = np.array([label.split("/")[0] for label in test["label"]])
     masks = {"queries never searched before": np.array([query not in known for query in test["query"]], dtype=bool),
-             **{f"queries for {shelf}": shelves == shelf for shelf in _largest(shelves)}, **_lengths(test["query"])}
+             **{f"queries for {shelf}": rows for shelf, rows in _largest(shelves).items()}, **_lengths(test["query"])}
     columns |= _sliced(table, columns, masks)
     rows, queries = _typos(test["query"], settings.seed)
     values = np.full(len(test["query"]), np.nan)

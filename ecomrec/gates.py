@@ -121,8 +121,8 @@ def _not_worse(gate: str, rules: dict, name: str, figures: Figures) -> Verdict:
 
 
 def _slices(rules: dict, figures: Figures, against: str) -> list[Verdict]:
-    names = [name.split("|")[0] for name in figures.means if name.endswith("|candidate") and not name.startswith("robust: ") and
-             f"{name.split('|')[0]}|{against}" in figures.means]
+    slices = [name.rpartition("|")[0] for name in figures.means if name.endswith("|candidate") and not name.startswith("robust: ")]
+    names = [name for name in slices if f"{name}|{against}" in figures.means]
     large = [name for name in names if figures.units[f"{name}|candidate"] >= rules["slices"]["min_units"] and figures.means[f"{name}|{against}"] > 0]
     found = [_relative(figures, f"{name}|candidate", f"{name}|{against}") for name in large]
     bands = simultaneous([value for value, _ in found], [draws for _, draws in found])

@@ -101,6 +101,22 @@ def test_segments_of_people_shelves_and_old_lists_are_looked_at_one_by_one(judge
     assert (np.isnan(north) != np.isnan(south)).all() and np.nanmean(np.where(np.isnan(north), south, north)) == pytest.approx(decision["means"]["candidate"], abs=1e-4)
 
 
+def test_segments_whose_names_hold_what_parts_columns_are_told_apart(judge, past, data, tmp_path):  # noqa: F811
+    loaded, given = past
+    segments = ["DE", "DE|b2b", "DE b2b"]
+    pq.write_table(pa.table({"user_id": loaded.user_ids[:USERS].tolist(), "segment": [segments[n % 3] for n in range(USERS)]}), data / dataset.SEGMENTS)
+    try:
+        decision, found = judge(ease_of(loaded, given, tmp_path / "candidate"))
+    finally:
+        (data / dataset.SEGMENTS).unlink()
+    assert {"slice: segment DE", "slice: segment DE b2b", "slice: segment DE b2b (2)"} <= set(found) and len(found) == len(decision["verdicts"])
+    table = pq.read_table(tmp_path / "candidate" / "evaluation.parquet")
+    of_user = dict(zip(loaded.user_ids.tolist(), range(USERS), strict=False))
+    for place, name in enumerate(("DE", "DE b2b (2)", "DE b2b")):
+        inside = [of_user[user] % 3 == place for user in table["unit"].to_pylist()]
+        assert (~np.isnan(table[f"segment {name}|candidate"].to_numpy()) == inside).all()
+
+
 def test_a_champion_with_another_universe_is_measured_in_the_candidates_numbering(past, tmp_path):
     loaded, given = past
     odd = np.arange(1, ITEMS, 2)

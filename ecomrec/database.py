@@ -125,6 +125,17 @@ def rows(found) -> Iterator[dict]:
         yield from batch.to_pylist()
 
 
+def codes(column) -> tuple:
+    """Distinct values, numpy str [n] in no order, and the code of each row, int32 [rows], of a dictionary column of an Arrow table: an array of
+    texts is for each of them as wide as the longest."""
+    import numpy as np
+
+    if not len(column):
+        return np.zeros(0, dtype="U1"), np.zeros(0, dtype=np.int32)
+    whole = column.unify_dictionaries().combine_chunks()
+    return whole.dictionary.to_numpy(zero_copy_only=False).astype(str), whole.indices.to_numpy()
+
+
 def lock(connection, key: str) -> None:
     """Waits for the advisory lock `key`, held until the transaction ends: two loads of one day take turns."""
     with connection.cursor() as cursor:

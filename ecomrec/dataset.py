@@ -114,8 +114,7 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
     if not (days < valid_from).any():
         raise InputError(f"no events before {_iso(valid_from)}: nothing to train on for {day}",
                          "load more days (DAG load_history), or lower ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS")
-    user_ids, user = np.unique(events["user_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    names, code = np.unique(events["item_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    (user_ids, user), (names, code) = _numbered(events["user_id"]), _numbered(events["item_id"])
     weight = np.array([rules["weights"][kind] for kind in events["event_type"].to_pylist()], dtype=np.float32)
     universe = _universe(names, np.bincount(code[days < valid_from], minlength=len(names)), items, rules)
     others = np.setdiff1d(np.arange(len(names)), universe)
@@ -138,6 +137,13 @@ def write(settings: Settings, day: str, events: pa.Table, items: pa.Table, folde
     pq.write_table(catalogue.select([name for name in ("item_id", "title", "category", "brand", "price") if name in catalogue.column_names]), folder / "items.parquet")
     (folder / "meta.json").write_text(json.dumps(meta, indent=1, sort_keys=True), encoding="utf-8")
     return meta
+
+
+def _numbered(ids: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct ids, ascending, and the place of each row's among them. One id may be as long as the contract allows; it widens only the distinct ones."""
+    distinct, code = database.codes(ids.dictionary_encode())
+    names, place = np.unique(distinct, return_inverse=True)
+    return names, place[code]
 
 
 def _decoys(counts: np.ndarray, seed: int, first: int, last: int, users: int, by_user: bool) -> dict[str, np.ndarray]:

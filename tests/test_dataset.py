@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import tracemalloc
 from datetime import date, timedelta
 
 import numpy as np
@@ -126,3 +127,27 @@ def test_training_reads_the_catalogue_of_its_day_and_no_robots(shop, tmp_path):
     assert dataset.load(tmp_path).texts == ["title, a. food dairy", "title, b. food dairy. brand"]
     assert dataset.build(shop, (LAST + timedelta(days=1)).isoformat(), tmp_path)["items"] == 1
     assert dataset.load(tmp_path).texts == ["a new title. food"]
+
+
+def test_one_long_item_id_costs_no_memory_for_each_event(tmp_path):
+    """As an array of texts, 20,000 events with an id of 500 characters among them would take 40 MB, several times over."""
+    rows = 20_000
+    events = pa.table({"user_id": [f"u{n // 20:04}" for n in range(rows)], "item_id": ["x" * 500 if n == 7 else f"i{n % 50}" for n in range(rows)],
+                       "day": pa.array([100 + n // 50 % 20 for n in range(rows)], pa.int32()), "time": [(100 + n // 50 % 20) * 86400 for n in range(rows)], "event_type": ["purchase"] * rows})
+    items = pa.table({"item_id": ["x" * 500, *(f"i{n}" for n in range(50))], "title": ["thing"] * 51, "category": [""] * 51, "brand": [""] * 51})
+    tracemalloc.start()
+    try:
+        meta = dataset.write(Settings(_env_file=None, home=tmp_path), "1970-04-30", events, items, tmp_path / "set")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert meta["events"] == rows and meta["other_items"] == 1 and peak < 20e6
+
+
+def test_ids_are_numbered_by_code_point_whatever_their_script_and_the_parts_they_come_in():
+    ids = ["z", "é", "\uffee", "😀", "a", "鱼", "Z", "a", "", "z"]
+    column = pa.chunked_array([ids[:4], ids[4:9], ids[9:]], pa.string())
+    for given in (column, column.dictionary_encode()):
+        names, place = dataset._numbered(given)
+        expected, where = np.unique(np.array(ids), return_inverse=True)
+        assert names.tolist() == expected.tolist() == sorted(set(ids)) and place.tolist() == where.tolist()

@@ -84,7 +84,7 @@ def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recomm
     weights = recipe()["dataset"]["weights"]
     kinds = sorted(weights)
     table = database.table(connection, name, {"event_types": kinds, **parameters}, {"user_id": TEXT, "item_id": TEXT, "day": pa.int32(), "time": pa.int64(), "kind": pa.int16()})
-    (names, user), kind = codes(table["user_id"]), table["kind"].to_numpy() - 1
+    (names, user), kind = database.codes(table["user_id"]), table["kind"].to_numpy() - 1
     bought = kind == kinds.index("purchase")
     users = np.sort(names if bought.all() else names[np.unique(user[bought])]) if users is None else users
     place = np.searchsorted(users, names)
@@ -99,16 +99,8 @@ def read(connection, parameters: dict, item_ids: np.ndarray, name: str = "recomm
     return shard(users, _only(given, bought[rows]), given)
 
 
-def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct values, str [n], and the code of each row, int32 [rows], of a dictionary column."""
-    if not len(column):
-        return np.zeros(0, dtype="U1"), np.zeros(0, dtype=np.int32)
-    whole = column.unify_dictionaries().combine_chunks()
-    return whole.dictionary.to_numpy(zero_copy_only=False).astype(str), whole.indices.to_numpy()
-
-
 def positions(column: pa.ChunkedArray, item_ids: np.ndarray) -> np.ndarray:
     """The place of each row's item in `item_ids`, int32, -1 where it is none of them."""
-    names, code = codes(column)
+    names, code = database.codes(column)
     index = {item: number for number, item in enumerate(item_ids.tolist())}
     return np.array([index.get(name, -1) for name in names.tolist()], dtype=np.int32)[code] if len(code) else np.zeros(0, dtype=np.int32)

@@ -33,6 +33,9 @@ def stage(settings: Settings, run: str, family: str, *, needs: tuple[str, ...] =
     names = dict.fromkeys((*needs, *((makes,) if makes else ())))
     if settings.store.startswith("file://"):
         folders = {name: Path(settings.store.removeprefix("file://")) / base / name for name in names}
+        for name in needs:
+            if not folders[name].is_dir() or not any(folders[name].iterdir()):
+                raise _nothing(settings, run, family, name)
         if begins:
             _clear(folders[makes])
         yield folders
@@ -46,7 +49,7 @@ def stage(settings: Settings, run: str, family: str, *, needs: tuple[str, ...] =
         for name in needs:
             stored = store.read_text(f"{base}/{name}{STORED}")
             if stored is None:
-                raise InputError(f"the stage {name} of {run}, {family}, has stored nothing in {settings.store}/{base}", "clear its task in Airflow, so that it runs again")
+                raise _nothing(settings, run, family, name)
             folders[name].mkdir()
             store.fetch_folder(f"{base}/{name}/{stored}", folders[name])
         if makes:
@@ -60,6 +63,11 @@ def stage(settings: Settings, run: str, family: str, *, needs: tuple[str, ...] =
             store.put(said, f"{base}/{makes}{STORED}")
             if folders[makes].is_relative_to(settings.home):
                 shutil.rmtree(folders[makes])
+
+
+def _nothing(settings: Settings, run: str, family: str, name: str) -> InputError:
+    return InputError(f"the stage {name} of {run}, {family}, has stored nothing in {settings.store}/work/{run}/{family}, or housekeeping has removed it",
+                      "clear its task in Airflow, so that it runs again")
 
 
 def _clear(folder: Path) -> None:

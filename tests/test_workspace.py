@@ -44,6 +44,23 @@ def test_what_a_stage_took_away_is_gone_for_the_next(settings):
         assert {path.name: path.read_text() for path in folders["model"].iterdir()} == {"tokenizer.json": "pruned"}
 
 
+def test_a_stage_that_stored_nothing_or_is_no_longer_there_is_said_with_a_remedy(settings):
+    """Housekeeping took a finished run's folder, and somebody clears its last task."""
+    with workspace.stage(settings, "run", "recommender", makes="dataset") as folders:
+        (folders["dataset"] / "meta.json").write_text("{}")
+    with pytest.raises(KeyboardInterrupt), workspace.stage(settings, "run", "recommender", needs=("dataset",), makes="model"):
+        raise KeyboardInterrupt
+    for run, name in (("run", "model"), ("gone", "dataset")):
+        with pytest.raises(InputError, match=f"stage {name} of {run}, recommender, has stored nothing") as error, workspace.stage(settings, run, "recommender", needs=("dataset", "model"), makes="model"):
+            pass
+        assert "clear its task" in error.value.remedy
+    if settings.store.startswith("file://"):
+        workspace.clear(settings, "run")
+        with pytest.raises(InputError, match="stage dataset of run"), workspace.stage(settings, "run", "recommender", needs=("dataset",), makes="model"):
+            pass
+        assert not list((settings.home / "store").glob("work/*")), "who is refused leaves nothing behind"
+
+
 def test_a_try_killed_while_it_stored_changes_nothing_for_others(s3, tmp_path, monkeypatch):
     there = in_s3(s3, f"s3://work-{secrets.token_hex(4)}/shop").model_copy(update={"home": tmp_path})
     bucket(there)

@@ -132,19 +132,19 @@ def _slices(rules: dict, figures: Figures, against: str) -> list[Verdict]:
         verdict = "fail" if high < limit else "pass" if low > limit else "inconclusive"
         said = {"fail": "is proven to lose too much", "pass": "is well", "inconclusive": "is not proven either way"}[verdict]
         verdicts.append(Verdict(f"slice: {name}", verdict, value, low, high, limit,
-                                f"{name.capitalize()}: {value:+.1%} against {against} ({low:+.1%} to {high:+.1%}, {figures.units[f'{name}|candidate']:,} "
+                                f"{name[0].upper() + name[1:]}: {value:+.1%} against {against} ({low:+.1%} to {high:+.1%}, {figures.units[f'{name}|candidate']:,} "
                                 f"{_units(rules)}), {-limit:.0%} less is allowed; the slice {said}.", verdict == "fail"))
     for name in names:
         if name not in large:
             verdicts.append(Verdict(f"slice: {name}", "inconclusive", 0.0, 0.0, 0.0, _slice_limit(rules, name),
-                                    f"{name.capitalize()}: {figures.units[f'{name}|candidate']:,} {_units(rules)}, too few to decide anything.", False))
+                                    f"{name[0].upper() + name[1:]}: {figures.units[f'{name}|candidate']:,} {_units(rules)}, too few to decide anything.", False))
     return verdicts
 
 
 def _slice_limit(rules: dict, name: str) -> float:
     """What a slice may lose, below 0: a part of the products more than a group of people, where the recipe says so."""
     limits = rules["slices"]
-    return -limits.get("max_loss_products", limits["max_loss"]) if "products" in name else -limits["max_loss"]
+    return -limits.get("max_loss_products", limits["max_loss"]) if "products" in name and not name.startswith("segment ") else -limits["max_loss"]
 
 
 def _robust(rules: dict, figures: Figures) -> list[Verdict]:

@@ -89,13 +89,13 @@ def test_good_on_average_but_broken_for_a_slice_is_refused(tmp_path, scores):
 def test_a_slice_is_judged_by_its_own_numbers_whatever_its_name(tmp_path, scores):
     decision, found = judged(tmp_path, candidate=scores * 1.1, popularity_7d=scores * 0.5, ease_recency=scores * 0.8, champion=scores,
                              **{"segment DE|candidate": scores, "segment DE|champion": scores, "segment DE|b2b|candidate": scores * 0.1, "segment DE|b2b|champion": scores})
-    assert found["slice: segment DE|b2b"]["refuses"] and not found["slice: segment DE"]["refuses"] and len(found) == len(decision["verdicts"])
+    assert found["slice: segment DE|b2b"]["sentence"].startswith("Segment DE|b2b: ") and found["slice: segment DE|b2b"]["refuses"] and not found["slice: segment DE"]["refuses"] and len(found) == len(decision["verdicts"])
 
 
 def test_a_shelf_may_lose_more_than_a_group_of_people(tmp_path, scores):
     """A fifth less: refused where it is people, not where it is products; half less is refused there too."""
     columns = {"candidate": scores * 1.1, "popularity_7d": scores * 0.5, "ease_recency": scores * 0.8, "champion": scores}
-    for name, kept, refused in (("light users", 0.8, True), ("products of Dairy", 0.8, False), ("products of Dairy", 0.5, True)):
+    for name, kept, refused in (("light users", 0.8, True), ("segment by-products", 0.8, True), ("products of Dairy", 0.8, False), ("products of Dairy", 0.5, True)):
         _, found = judged(tmp_path, **columns, **{f"{name}|candidate": scores * kept, f"{name}|champion": scores})
         assert found[f"slice: {name}"]["refuses"] == refused
 

@@ -1,4 +1,4 @@
-"""Texts to vectors with the encoder of the settings: mean pooling over tokens, length 1 (Reimers & Gurevych 2019, Sentence-BERT).
+"""Texts to vectors with a pretrained encoder: mean pooling over tokens, length 1 (Reimers & Gurevych 2019, Sentence-BERT).
 
 Each distinct text is encoded once, in batches of similar length.
 """
@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from ecomrec.errors import SettingsError
 from ecomrec.models import multilingual
 
 BATCH_TOKENS = 4096
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")  # what a BERT calls its two, and a DistilBERT
 
 
 def encoder_path(name: str) -> str:
@@ -35,7 +36,11 @@ def opened(name: str, dropout: float = 0.0, **options) -> tuple:
         if name == multilingual.NAME:
             return multilingual.load(dropout)
         path = encoder_path(name)
-        return AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, **options)
+        config = AutoConfig.from_pretrained(path)
+        for part in DROPOUTS:
+            if hasattr(config, part):
+                setattr(config, part, dropout)
+        return AutoTokenizer.from_pretrained(path), AutoModel.from_pretrained(path, config=config, **options)
     except (OSError, ValueError) as error:
         raise SettingsError(f"ECOMREC_ENCODER={name}: no text encoder there ({str(error).splitlines()[0]})",
                             "name a local folder, an installed package that carries a model, or a hub name that can be reached") from error

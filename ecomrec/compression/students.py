@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ecomrec.compression import prune
 from ecomrec.errors import InputError
+from ecomrec.models.encoder import stack_of
 
 
 def spread(texts: list[str], number: int) -> list[str]:
@@ -82,7 +83,7 @@ def build(encoder: nn.Module, wish: dict, tokenizer: Path, place: Path, texts: C
     if wish.get("conv"):
         return ConvEncoder(small.get_input_embeddings().weight.detach(), wish["conv"]["dim"], wish["conv"]["layers"], encoder.config.hidden_size)
     if {"layers", "heads", "channels"} & set(wish):
-        if not hasattr(encoder.encoder.layer[0], "attention"):
+        if not any(hasattr(layer, "attention") for layer in stack_of(encoder)):
             raise InputError("this encoder has no attention to prune", "leave `layers`, `heads` and `channels` out of the variant; `vocabulary`, `conv` and `int8` go")
         small = prune.shrink(small, worth(), wish.get("layers", 0), wish.get("heads", 0), wish.get("channels", 0))
     return prune.factor(small, wish["width"]) if wish.get("width") else small

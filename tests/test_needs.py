@@ -65,7 +65,7 @@ def test_need_04_new_users_and_new_products_are_not_left_out(small, model, monke
     """gorse #151 #357 #325, RecTools #87 #119 #121, recommenders #273. A product takes the place its text says, a stranger reads the shop's popular list."""
     from ecomrec.recommend import catalogue as module
 
-    monkeypatch.setattr(module, "_encoder", lambda settings: lambda texts: np.repeat(np.eye(ITEMS, dtype=np.float32)[:1], len(texts), axis=0))
+    monkeypatch.setattr(module, "_encode", lambda texts, *_: np.repeat(np.eye(ITEMS, dtype=np.float32)[:1], len(texts), axis=0))
     with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO core.items (item_id, title, category, updated_at, loaded_day) VALUES ('new', 'thing like 0', 'AISLE 0/SHELF 0', '2017-03-19', '2017-03-19')")
     run(small, model, PLAIN)

@@ -9,12 +9,16 @@ import pytest
 
 from ecomrec import artifact, profiles, publication
 from ecomrec.database import connect
-from ecomrec.errors import AuditFailed, SettingsError
+from ecomrec.dataset import describe
+from ecomrec.errors import AuditFailed, EcomrecError, SettingsError
 from ecomrec.models import loading, popularity
 from ecomrec.models.topn import top
 from ecomrec.recommend import histories, rules
 from ecomrec.recommend.related import build as build_related
 from ecomrec.recommend.shard import prepare, score_shard
+from ecomrec.recommender import recipe
+from ecomrec.text import encode
+from tests import tiny
 from tests.shopdata import fill, purchase, rows
 
 DAY = "2017-03-20"
@@ -33,12 +37,12 @@ def catalogue(**changed):
 EVENTS = [purchase(f"u{u}", item((u + 4 * n) % ITEMS), f"2017-03-{10 + n:02}") for u in range(8) for n in range(1 + u)]
 
 
-def save_model(folder, vectors=True):
-    """Popularity falls with the item's number: everyone's scores are 40, 39, …, 1."""
+def save_model(folder, vectors=True, **facts):
+    """Popularity falls with the item's number: everyone's scores are 40, 39, …, 1. `vectors`: of the items, or True for those of nothing; `facts`: of the manifest."""
     popularity.save(folder, popularity.Popularity(np.array([item(n) for n in range(ITEMS)]), np.arange(ITEMS, 0, -1, dtype=np.float32)))
-    if vectors:
-        np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16))
-    artifact.write_manifest(folder, kind="popularity")
+    if vectors is not False:
+        np.save(folder / "item_vectors.npy", np.eye(ITEMS, dtype=np.float16) if vectors is True else vectors.astype(np.float16))
+    artifact.write_manifest(folder, kind="popularity", **facts)
     return str(folder)
 
 
@@ -248,7 +252,7 @@ def test_what_is_searched_for_is_what_scoring_everything_finds(small, tmp_path, 
     from ecomrec.recommend import catalogue as module
 
     monkeypatch.setattr(serving, "WHOLE", 2)  # even of forty most are searched
-    monkeypatch.setattr(module, "_encoder", lambda settings: lambda texts: np.eye(ITEMS, dtype=np.float32)[2:2 + len(texts)] + 0.3)
+    monkeypatch.setattr(module, "_encode", lambda texts, *_: np.eye(ITEMS, dtype=np.float32)[2:2 + len(texts)] + 0.3)
     with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO core.items (item_id, title, category, brand, updated_at, loaded_day) SELECT 'new' || n, 'thing', 'AISLE 0/SHELF 0', 'B1', '2017-03-19', '2017-03-19' FROM generate_series(1, 3) n")
         cursor.execute("UPDATE core.item_history SET valid_from = '2017-03-15' WHERE item_id >= 'i30'")
@@ -370,7 +374,7 @@ def test_a_product_that_the_model_never_saw_takes_the_place_that_its_text_says(s
     from ecomrec.recommend import catalogue as module
 
     like_i00 = np.eye(ITEMS, dtype=np.float32)[:1]
-    monkeypatch.setattr(module, "_encoder", lambda settings: lambda texts: np.repeat(like_i00, len(texts), axis=0))
+    monkeypatch.setattr(module, "_encode", lambda texts, *_: np.repeat(like_i00, len(texts), axis=0))
     with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
         cursor.execute("INSERT INTO core.items (item_id, title, category, updated_at, loaded_day) VALUES ('new', 'thing like 0', 'AISLE 0/SHELF 0', '2017-03-19', '2017-03-19')")
     plan = run(small, model, PLAIN)
@@ -383,6 +387,43 @@ def test_a_product_that_the_model_never_saw_takes_the_place_that_its_text_says(s
     with connect(small.shop_dsn) as connection, pytest.raises(AuditFailed, match="earlier release") as refused:
         module.read(connection, loading.load(Path(model)), plan["publication_id"])
     assert "prepare" in refused.value.remedy
+
+
+@pytest.fixture
+def read_by(small, tmp_path):
+    """A model whose item vectors a small encoder made, as `(folder of the encoder, function of the manifest's facts that saves the model)`; one product is new, with the text of i07."""
+    encoder = str(tiny.encoder(tmp_path / "old", ["thing", "aisle", "shelf"]))
+    vectors = encode([describe(*row[1:4]) for row in catalogue()], encoder, recipe()["text"]["max_length"])
+    with connect(small.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("INSERT INTO core.items (item_id, title, category, brand, updated_at, loaded_day) VALUES ('new', 'thing 7', 'AISLE 3/SHELF 7', 'B2', '2017-03-19', '2017-03-19')")
+    return encoder, lambda **facts: save_model(tmp_path / "model", vectors, **facts)
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_new_products_are_placed_by_the_encoder_that_the_model_was_trained_with(small, tmp_path, read_by, size):
+    encoder, save = read_by
+    model = save(encoder=encoder)
+    later = small.model_copy(update={"encoder": str(tiny.encoder(tmp_path / "later", ["thing"], size, seed=5))})
+    plan = run(later, model, PLAIN)
+    ((vector,),) = rows(small.shop_dsn, f"SELECT vector::text FROM {publication.partition('served_items', plan['publication_id'])} WHERE item_id = 'new'")
+    assert np.allclose(json.loads(vector), loading.load(Path(model)).item_vectors[7], atol=1e-3)
+
+
+def test_an_encoder_of_the_model_that_is_gone_is_named_beside_that_of_the_settings(small, tmp_path, read_by):
+    gone, later = str(tmp_path / "gone"), read_by[0]
+    with pytest.raises(SettingsError, match=f"{gone}.*ECOMREC_ENCODER={later}") as refused:
+        run(small.model_copy(update={"encoder": later}), read_by[1](encoder=gone), PLAIN)
+    assert "install" in refused.value.remedy and "train anew" in refused.value.remedy
+
+
+def test_a_manifest_that_names_no_encoder_means_that_of_the_settings_and_another_size_is_told(small, tmp_path, read_by):
+    encoder, save = read_by
+    model = save()
+    run(small.model_copy(update={"encoder": encoder}), model, PLAIN)
+    other = str(tiny.encoder(tmp_path / "later", [], 16))
+    with pytest.raises(EcomrecError, match=f"have 32 numbers, those of the encoder {other} have 16") as refused:
+        run(small.model_copy(update={"encoder": other}), model, PLAIN, key="later")
+    assert "ECOMREC_ENCODER" in refused.value.remedy
 
 
 def test_diversity_changes_the_mix_and_keeps_the_best_first(small, model):

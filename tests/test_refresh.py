@@ -6,8 +6,9 @@ from ecomrec.database import connect
 from ecomrec.errors import AuditFailed, InputError
 from ecomrec.recommend import catalogue, refresh
 from ecomrec.recommend.related import build as build_related
+from tests import tiny
 from tests.shopdata import arrive, like, rows
-from tests.test_recommend import ITEMS, model, run, small  # noqa: F401 - fixtures of the same small shop
+from tests.test_recommend import ITEMS, model, read_by, run, small  # noqa: F401 - fixtures of the same small shop
 
 LISTS = "SELECT user_id, context, scope, rank, item_id, score, reason, because_item_id, evidence FROM analytics.user_lists ORDER BY 1, 2, 3, 4"
 CANDIDATES = """SELECT c.user_id, c.others, c.bought, ARRAY(SELECT s.item_id FROM unnest(c.items) WITH ORDINALITY AS u (number, place)
@@ -132,6 +133,17 @@ def test_new_products_that_nobody_asked_about_stay_as_the_live_lists_saw_them(ne
     found = published(newer)
     run(newer, model, key="full")
     assert found == published(newer)
+
+
+def test_a_new_product_is_placed_by_the_encoder_of_the_model_in_service(small, tmp_path, read_by):  # noqa: F811
+    encoder, save = read_by
+    change(small, "UPDATE core.items SET in_stock = false WHERE item_id = 'new'")
+    run(small, uri := save(encoder=encoder))
+    change(small, "UPDATE core.items SET in_stock = true WHERE item_id = 'new'")
+    later = small.model_copy(update={"encoder": str(tiny.encoder(tmp_path / "later", [], 16))})
+    made, *_ = refreshed(later, uri)
+    lender = rows(small.shop_dsn, "SELECT lenders[1] FROM recs.served_items WHERE publication_id = %s AND item_id = 'new'", made["publication_id"])
+    assert made["other"] == ["new"] and lender == [(7,)]
 
 
 def test_it_refuses_to_mix(small, model):  # noqa: F811

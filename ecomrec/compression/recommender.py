@@ -28,7 +28,7 @@ from ecomrec.heldout import K, before, held_out, popular, popularity_days
 from ecomrec.models import Histories, itemitem, serving, standin, tables
 from ecomrec.models.encoder import warm_linear
 from ecomrec.models.sequential import UserEncoder, baskets, flatten, means, pad
-from ecomrec.recommender import COUNTS, TRAINING, in_torch, prepare, recipe_for, restore
+from ecomrec.recommender import COUNTS, chosen_in, in_torch, prepare, recipe_for, restore
 from ecomrec.settings import Settings
 
 Echo = Callable[[str], None]
@@ -68,7 +68,7 @@ def compress(settings: Settings, dataset: Path, folder: Path, echo: Echo = print
     fitted.save(folder)
     echo(f"compress: the stand-in that explains lists gives {fitted.r2:.1%} of the encoder's variance")
     result = {"served": served, "standin_r2": round(fitted.r2, 4), "variants": variants.table(rows, skipped), "agreement": round(agreement, 5), **({"search": found} if found else {}), "seconds": round(time.monotonic() - started, 1)}
-    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], popularity_days=popularity_days(desk.data, desk.rules["popularity"]["days"]), items=len(desk.data.item_ids), compression=result,
+    artifact.write_manifest(folder, kind="sequential", day=desk.data.meta["day"], popularity_days=popularity_days(desk.data, desk.rules["popularity"]["days"]), items=len(desk.data.item_ids), encoder=desk.text, compression=result,
                             onnx=graph.facts(folder / "encoder.onnx"))
     why = next(row["why"] for row in rows if row["chosen"])
     echo(f"compress: {served} serves: {why}")
@@ -82,7 +82,8 @@ class Desk:
         self.settings, self.folder, self.echo, self.data = settings, folder, echo, load_dataset(dataset)
         self.rules = recipe_for(self.data)
         prepare(settings)
-        self.own, chosen = self.rules["sequential"], json.loads((folder / TRAINING).read_text(encoding="utf-8"))
+        self.own, chosen = self.rules["sequential"], chosen_in(settings, folder)
+        self.text = chosen["encoder"]  # what made item_vectors.npy
         self.model = restore(folder, self.data, self.own, chosen["repeats"])
         sold = popular(self.data, TEST, self.rules["popularity"]["days"])
         self.held = held_out(self.data, VALID, settings.seed, self.own["max_valid_users"])

@@ -5,7 +5,6 @@ are most like it (models/newcomers.py); who they are is found once, when the pub
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +14,7 @@ from scipy import sparse
 
 from ecomrec import database
 from ecomrec.dataset import describe
-from ecomrec.errors import AuditFailed
+from ecomrec.errors import AuditFailed, EcomrecError, SettingsError
 from ecomrec.models import newcomers
 from ecomrec.publication import partition
 from ecomrec.recommend import selling
@@ -24,7 +23,6 @@ from ecomrec.settings import Settings
 
 TYPES = {"item_id": pa.string(), "category": pa.string(), "brand": pa.string(), "price": pa.float64(), "available": pa.int8(), "fresh": pa.int8(),
          "tags": pa.string(), "campaign": pa.string(), "vector": pa.string(), "lenders": pa.string(), "parts": pa.string(), "sold": pa.float32()}
-Encode = Callable[[list[str]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -76,17 +74,17 @@ class Catalogue:
         return np.concatenate((known, np.asarray(known @ self.borrowed, dtype=np.float32)), axis=1)
 
 
-def snapshot(connection, settings: Settings, model, publication_id: int, day: str, popularity_days: int = 0, encode: Encode | None = None,
-             asked: list[str] | None = None, live: int | None = None) -> dict:
-    """Writes the catalogue as it is now into recs.served_items of this publication, with what sold on the last `popularity_days`; returns items, available and new ones.
+def snapshot(connection, settings: Settings, model, publication_id: int, day: str, manifest: dict, asked: list[str] | None = None, live: int | None = None) -> dict:
+    """Writes the catalogue as it is now into recs.served_items of this publication, with what sold on the last days that the model counts; returns items and new ones.
 
-    `encode` turns the texts of new products into unit vectors of the space of `model.item_vectors`; by default the settings' encoder.
-    `asked`: only these products as they are now, the others as the publication `live` saw them.
+    manifest: the model's, which says how many days these are (`popularity_days`) and which encoder made its vectors (`encoder`): the texts of new products are
+    encoded with that one, whatever the settings name by now. `asked`: only these products as they are now, the others as the publication `live` saw them.
+    Raises SettingsError where the encoder cannot be loaded, EcomrecError where its vectors are of another size.
     """
     target = partition("served_items", publication_id)
     before = partition("served_items", live) if live else target  # that nobody looks at unless some products are asked about
     database.execute(connection, "publish/clear", partition=target)
-    sold = selling.count(connection, popularity_days, day)
+    sold = selling.count(connection, manifest.get("popularity_days", 0), day)
     database.execute(connection, "recommend/snapshot", {
         "sold_items": list(sold), "sold": list(sold.values()),
         "publication_id": publication_id, "day": day, "item_ids": model.item_ids.tolist(), "new_item_days": settings.new_item_days,
@@ -97,7 +95,11 @@ def snapshot(connection, settings: Settings, model, publication_id: int, day: st
     new = database.query(connection, "recommend/described", {"first": known, "beyond": 2**31 - 1}, partition=target)
     if new:
         texts, learned = (_texts(rows) for rows in (new, database.query(connection, "recommend/described", {"first": 0, "beyond": known}, partition=target)))
-        vectors = (encode or _encoder(settings))(texts)
+        encoder = manifest.get("encoder", settings.encoder)  # manifests of earlier releases name none
+        vectors = _encode(texts, settings, encoder)
+        if vectors.shape[1] != model.item_vectors.shape[1]:
+            raise EcomrecError(f"new products cannot be placed among the model's: its text vectors have {model.item_vectors.shape[1]} numbers, those of the encoder {encoder} have {vectors.shape[1]}",
+                               "train anew (DAG train_models), or bring back the encoder that the model was trained with; where its manifest names none, ECOMREC_ENCODER does")
         for row, vector, lenders, parts in zip(new, vectors, *newcomers.lenders(model.item_vectors, vectors, learned, texts), strict=True):
             database.execute(connection, "recommend/set_new", {"number": row["number"], "vector": str(vector.tolist()), "lenders": lenders.tolist(), "parts": parts.tolist()}, partition=target)
     return {"items": known + len(new), "new": len(new)}
@@ -143,13 +145,18 @@ def _texts(rows: list[dict]) -> list[str]:
     return [describe(row["title"], row["category"], row["brand"]) for row in rows]
 
 
-def _encoder(settings: Settings) -> Encode:
-    def encode(texts: list[str]) -> np.ndarray:
-        from ecomrec.recommender import recipe
-        from ecomrec.text import encode as encode_texts
+def _encode(texts: list[str], settings: Settings, name: str) -> np.ndarray:
+    """Unit vectors float32 [len(texts), d] by the encoder `name`, which is the model's and need no longer be that of the settings."""
+    from ecomrec.recommender import recipe
+    from ecomrec.text import encode
 
-        return encode_texts(texts, settings.encoder, recipe()["text"]["max_length"])
-    return encode
+    try:
+        return encode(texts, name, recipe()["text"]["max_length"])
+    except SettingsError as error:
+        if name == settings.encoder:
+            raise
+        raise SettingsError(f"new products are placed by the encoder that the model was trained with, {name}, and it cannot be loaded here; ECOMREC_ENCODER={settings.encoder} is for the next training",
+                            f"install {name} again, or train anew with {settings.encoder} (DAG train_models)") from error
 
 
 def _tags(column: pa.ChunkedArray) -> dict[str, np.ndarray]:

@@ -46,7 +46,7 @@ def plan(settings: Settings, run_key: str, model_version: str, model_uri: str, i
         folder = fetch(settings, model_uri)
         narrowed = {"items": items or None, "category": category or None, "since": since or None}
         asked = [row["item_id"] for row in database.query(connection, "refresh/asked", narrowed, live=tables["live"])] if any(narrowed.values()) else None
-        catalogues.snapshot(connection, settings, load(folder, settings.threads), made["publication_id"], live["day"], artifact.facts(folder).get("popularity_days", 0),
+        catalogues.snapshot(connection, settings, load(folder, settings.threads), made["publication_id"], live["day"], artifact.facts(folder),
                             asked=asked, live=live["publication_id"])
         database.execute(connection, "refresh/set_rules", {"publication_id": made["publication_id"], "digest": live["rules_digest"]})
         changed = database.query(connection, "refresh/changed", **tables)

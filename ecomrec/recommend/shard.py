@@ -52,7 +52,7 @@ def prepare(settings: Settings, plan: dict, model_uri: str) -> dict:
         rules.check(connection, shop_rules)
         digest = rules.digest(settings)
         database.execute(connection, "refresh/set_rules", {"publication_id": plan["publication_id"], "digest": digest})
-        return {**catalogues.snapshot(connection, settings, model, plan["publication_id"], plan["day"], artifact.facts(folder).get("popularity_days", 0)), "keep_from": kept.source(connection, settings, plan, shop_rules, digest)}
+        return {**catalogues.snapshot(connection, settings, model, plan["publication_id"], plan["day"], artifact.facts(folder)), "keep_from": kept.source(connection, settings, plan, shop_rules, digest)}
 
 
 def score_shard(settings: Settings, plan: dict, shard: dict, model_uri: str) -> dict:

@@ -40,8 +40,8 @@ def arrive(dsn: str, *names: str, title: str | None = None, category: str = "COR
 
 
 def like(known: int, **titles: int):
-    """An encoder of new products, for ecomrec.recommend.catalogue: each title -> the one of the `known` learned products that it says the same as."""
-    return lambda settings: lambda texts: np.eye(known, dtype=np.float32)[[titles[text.split(".")[0]] for text in texts]]
+    """What encodes new products in ecomrec.recommend.catalogue: each title -> the one of the `known` learned products that it says the same as."""
+    return lambda texts, settings, encoder: np.eye(known, dtype=np.float32)[[titles[text.split(".")[0]] for text in texts]]
 
 
 def rows(dsn: str, statement: str, *parameters) -> list[tuple]:

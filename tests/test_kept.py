@@ -117,7 +117,7 @@ def test_a_purchase_that_leaves_the_window_is_news(small, model):
 @pytest.mark.parametrize(("gone", "kept"), [("new1", 0), ("new3", 8)])
 def test_lists_are_kept_under_the_numbers_that_products_have_now(small, model, monkeypatch, gone, kept, refresh):
     """Everybody's candidates hold new2, which moves when new1 sells out; nobody's hold new1 and new3."""
-    monkeypatch.setattr(catalogues, "_encoder", like(ITEMS, new1=39, new2=0, new3=38))
+    monkeypatch.setattr(catalogues, "_encode", like(ITEMS, new1=39, new2=0, new3=38))
     small.rules.write_text("candidates = 10\nreserve = 2\n" + RULES, encoding="utf-8")
     arrive(small.shop_dsn, "new1", "new2", "new3")
     run(small, model, FIRST)

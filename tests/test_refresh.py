@@ -39,7 +39,7 @@ def few(settings):
 def newer(small, monkeypatch):  # noqa: F811
     """The small shop with three products that the model has not learned: new2 is among everybody's candidates, the others among nobody's."""
     arrive(small.shop_dsn, "new1", "new2", "new3", category="AISLE 1")
-    monkeypatch.setattr(catalogue, "_encoder", like(ITEMS, new1=39, new2=0, new3=38, new4=1, renamed=20))
+    monkeypatch.setattr(catalogue, "_encode", like(ITEMS, new1=39, new2=0, new3=38, new4=1, renamed=20))
     return few(small)
 
 

@@ -32,7 +32,7 @@ DATA = ("amazon-beauty", "amazon-toys", "completejourney", "online-retail")
 PEERS = ("sasrec", "esasrec")
 BASELINES = ("popularity_7d", "frequency", "item_knn", "als", "ease_recency")
 COLD_SHARE = 0.1
-COMMAND = "python -m benchmarks.recommender"
+COMMAND = "python -m benchmarks.recommender --peers PYTHON"  # hidden products: with --cold, and with --cold --tune-text 12800
 
 
 def main() -> None:

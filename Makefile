@@ -77,11 +77,11 @@ $(STAMP): requirements.txt pyproject.toml
 	  echo "ecomrec needs Python 3.11 or 3.12, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)."; \
 	  echo "  remedy: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; exit 1; }; \
 	echo "== install: $$(wc -l < requirements.txt) pinned packages into $(VENV) (once)"; \
-	[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
+	$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); \
 	again() { "$$@" || { echo "   that failed; once more, in case it was the network"; sleep 5; "$$@"; }; }; \
 	torch() { total=1; $(PIP) install --progress-bar off $(TORCH) 2> $(VENV)/pip.log | $(COUNT); }; \
 	rest() { total=$$(wc -l < requirements.txt); $(PIP) install --progress-bar off -r requirements.txt 2>> $(VENV)/pip.log | $(COUNT); }; \
-	log() { grep -E '^ERROR' $(VENV)/pip.log | sed 's/^/   /'; echo "   everything pip said: $(VENV)/pip.log"; exit 1; }; \
+	log() { grep -E '^ERROR|No module named' $(VENV)/pip.log | sed 's/^/   /'; echo "   everything pip said: $(VENV)/pip.log"; exit 1; }; \
 	echo "   $(TORCH)"; again torch || log; \
 	echo "   the rest"; again rest || log; \
 	$(PIP) install -q -e . --no-deps 2>> $(VENV)/pip.log || log; \

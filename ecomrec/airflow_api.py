@@ -95,12 +95,17 @@ class Airflow:
         self.call("PATCH", f"/dags/{dag_id}", {"is_paused": False}, update_mask="is_paused")
 
     def trigger(self, dag_id: str, conf: dict | None = None, run_id: str | None = None) -> dict[str, Any]:
-        """Starts a run now; returns it."""
+        """Starts a run now; returns it. Asked twice for one `run_id`, as when the first answer was lost, it gives the run that there is."""
         # logical_date must be in the body; null lets two runs start in the same second.
         body: dict[str, Any] = {"logical_date": None, "conf": conf or {}}
         if run_id:
             body["dag_run_id"] = run_id
-        return self.call("POST", f"/dags/{dag_id}/dagRuns", body)
+        try:
+            return self.call("POST", f"/dags/{dag_id}/dagRuns", body)
+        except ApiRefused as error:
+            if error.status != 409 or not run_id or (found := self.run(dag_id, run_id)) is None:
+                raise
+            return found
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
         """A run with its `state`, `start_date`, `end_date`, `partition_key`; None when there is none of that id."""

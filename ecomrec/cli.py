@@ -269,6 +269,7 @@ def sql(statement: Annotated[str, typer.Argument(help="For example: SELECT * FRO
     """Run one read-only query on the shop's database and print its rows."""
     import psycopg2
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ecomrec.database import connect
@@ -281,9 +282,9 @@ def sql(statement: Annotated[str, typer.Argument(help="For example: SELECT * FRO
             raise EcomrecError(f"Postgres refused the query: {str(error).strip()}", "see docs/architecture.md for the views") from None
         if cursor.description is None:
             raise EcomrecError("the statement returns no rows", "ask with SELECT; to change something, open `ecomrec psql`")
-        table = Table(*(column.name for column in cursor.description or ()))
+        table = Table(*(escape(column.name) for column in cursor.description or ()))
         for row in cursor.fetchmany(1000):
-            table.add_row(*("" if value is None else str(value) for value in row))
+            table.add_row(*("" if value is None else escape(str(value)) for value in row))
         Console().print(table)
         if cursor.rowcount > 1000:
             typer.echo(f"the first 1,000 of {cursor.rowcount:,} rows; add a LIMIT or use `ecomrec psql`")

@@ -57,11 +57,12 @@ def add(app: typer.Typer, settings) -> None:
 
 def _show(title: str, columns: list[str], rows: list[tuple]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*("" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)[:120] for value in row))
+        table.add_row(*("" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else escape(str(value)[:120]) for value in row))
     Console().print(table)
 
 

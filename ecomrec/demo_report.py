@@ -1,8 +1,10 @@
 """What `make demo` shows at its end: the stages, the gates, what is live and why, one household, and where to look."""
 
 import sys
+from urllib.parse import urlsplit, urlunsplit
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ecomrec import database
@@ -37,9 +39,10 @@ def show(settings: Settings, figures: dict, place: dict, pages: dict[str, str]) 
 
 def masked(dsn: str) -> str:
     """The URL without its password."""
-    head, at, tail = dsn.rpartition("@")
-    user = head.split("://", 1)[-1].split(":", 1)[0]
-    return f"{head.split('://', 1)[0]}://{user}@{tail}" if at else dsn
+    parts = urlsplit(dsn)
+    login, at, host = parts.netloc.rpartition("@")
+    query = "&".join(part for part in parts.query.split("&") if not part.startswith("password="))
+    return urlunsplit(parts._replace(netloc=login.partition(":")[0] + at + host, query=query))
 
 
 def stages(figures: dict) -> Table:
@@ -90,14 +93,14 @@ def _household(console: Console, connection) -> None:
         bought.add_column("day")
         bought.add_column("item")
         for row in database.query(connection, "demo/purchases", parameters):
-            bought.add_row(str(row["day"]), row["title"] or "?")
+            bought.add_row(str(row["day"]), escape(row["title"] or "?"))
         liked = Table(title="recommended now", title_justify="left")
         liked.add_column("", justify="right")
         liked.add_column("item")
         liked.add_column("why")
         for row in database.query(connection, "demo/recommendations", parameters):
             why = WHY[row["reason"]] + (f" {row['because_title']}" if row["reason"] == "goes_with" else "")
-            liked.add_row(str(row["rank"]), row["title"] or "?", why)
+            liked.add_row(str(row["rank"]), escape(row["title"] or "?"), escape(why))
         beside = Table.grid(padding=(0, 2))
         beside.add_row(bought, liked)
         console.print(beside)

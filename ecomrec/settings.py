@@ -10,18 +10,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from pydantic import Field, SecretStr, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parents[1]
 SOCKET_PATH_LIMIT = 80  # bytes; Unix allows 107 for the whole socket path, Postgres adds "/.s.PGSQL.5432.lock"
-UrlSecret = Annotated[SecretStr, Field(min_length=1)]
+SCHEMES = ("postgresql://", "postgres://")  # of libpq
+
+
+def _postgres_url(given: SecretStr) -> SecretStr:
+    if not given.get_secret_value().startswith(SCHEMES):
+        raise ValueError("this URL is none of Postgres's; write it as postgresql://user:password@host:5432/database")  # without the value: a password may stand in it
+    return given
+
+
+UrlSecret = Annotated[SecretStr, AfterValidator(_postgres_url)]
 
 
 class Settings(BaseSettings):
     """Effective settings. Every field is `ECOMREC_<NAME>` in the environment or in `.env`."""
 
-    model_config = SettingsConfigDict(env_prefix="ECOMREC_", env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ECOMREC_", env_file=".env", env_file_encoding="utf-8", frozen=True, extra="ignore",
+                                      hide_input_in_errors=True)  # it holds secrets, and an error is shown wherever a DAG is imported
 
     # Where things are
     home: Path = Field(ROOT / ".ecomrec", description="Folder for everything the embedded runtime writes: Postgres, Airflow, object store, logs.")
@@ -173,7 +183,4 @@ class Settings(BaseSettings):
 
 def sqlalchemy_url(dsn: str) -> str:
     """The same database for SQLAlchemy on psycopg2, which Great Expectations and MLflow need."""
-    for scheme in ("postgresql+psycopg2://", "postgresql://", "postgres://"):
-        if dsn.startswith(scheme):
-            return "postgresql+psycopg2://" + dsn[len(scheme):]
-    raise ValueError(f"not a Postgres URL: {dsn.split('://')[0]}://…")
+    return "postgresql+psycopg2://" + dsn.partition("://")[2]

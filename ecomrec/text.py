@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from ecomrec.errors import SettingsError
 from ecomrec.models import multilingual
+from ecomrec.models.tokens import pad
 
 BATCH_TOKENS = 4096
 DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout")  # what a BERT calls its two, and a DistilBERT
@@ -66,11 +67,16 @@ def vectors_of(encoder: torch.nn.Module, tokenizer, texts: list[str], max_length
         at = 0
         while at < len(order):
             rows = order[at:at + max(1, BATCH_TOKENS // len(tokens[order[at]]))]
-            batch = tokenizer.pad({"input_ids": [tokens[row] for row in rows]}, return_tensors="pt").to(device)
-            vectors[rows] = pooled(encoder, batch["input_ids"], batch["attention_mask"]).cpu().numpy()
+            vectors[rows] = pooled(encoder, *padded([tokens[row] for row in rows], device)).cpu().numpy()
             at += len(rows)
     where = {text: row for row, text in enumerate(distinct)}
     return vectors[[where[text] for text in texts]]
+
+
+def padded(rows: list[list[int]], device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, int64 [B, T]. Not by the tokenizer's own padding: one that was read back from its file need not know its encoder's token for that."""
+    ids, mask = (torch.from_numpy(part).to(device) for part in pad(rows))
+    return ids, mask
 
 
 def pooled(encoder: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

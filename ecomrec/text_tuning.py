@@ -19,7 +19,7 @@ from ecomrec.models.encoder import layer_groups, load_encoder, merge, precision,
 from ecomrec.models.sequential import Baskets
 from ecomrec.progress import Progress
 from ecomrec.settings import Settings
-from ecomrec.text import pooled, vectors_of
+from ecomrec.text import padded, pooled, vectors_of
 
 Echo = Callable[[str], None]
 
@@ -59,9 +59,9 @@ def encode(settings: Settings, texts: list[str], given: Baskets, rules: dict, ec
     for step in range(steps):
         rows = slice(step * own["batch"], (step + 1) * own["batch"])
         asked, place = np.unique(np.concatenate((left[rows], right[rows])), return_inverse=True)  # each text once
-        batch = tokenizer.pad({"input_ids": [tokens[row] for row in asked]}, return_tensors="pt").to(device)
+        batch = padded([tokens[row] for row in asked], device)
         with torch.autocast(device, kind, enabled=kind is not torch.float32):
-            vectors = pooled(encoder, batch["input_ids"], batch["attention_mask"])[torch.from_numpy(place).to(device)]
+            vectors = pooled(encoder, *batch)[torch.from_numpy(place).to(device)]
         scores = vectors[:own["batch"]] @ vectors[own["batch"]:].T / own["temperature"] - torch.from_numpy(often[right[rows]]).to(device)
         twice = (right[rows][None, :] == right[rows][:, None]) & ~np.eye(own["batch"], dtype=bool)  # the answer again is no rival
         loss = F.cross_entropy(scores.masked_fill(torch.from_numpy(twice).to(device), -1e4), torch.arange(own["batch"], device=device))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from ecomrec import cli, cli_ingest
 from ecomrec.settings import ROOT, Settings, sqlalchemy_url
@@ -62,6 +63,8 @@ def test_sql_is_read_only(shop, capsys, monkeypatch):
     monkeypatch.setattr(cli, "settings", lambda: shop)
     cli.sql("SELECT 'hello' AS word")
     assert "hello" in capsys.readouterr().out
+    cli.sql("SELECT 'Shirt [red] or [/blue]' AS \"[title]\"")
+    assert "Shirt [red] or [/blue]" in (shown := capsys.readouterr().out) and "[title]" in shown
     with pytest.raises(cli.EcomrecError, match="returns no rows"):
         cli.sql("SET search_path = core")
     with pytest.raises(cli.EcomrecError, match="read-only"):
@@ -74,6 +77,14 @@ def test_the_settings_page_is_true():
 
 def test_every_setting_says_what_it_is():
     assert [name for name, field in Settings.model_fields.items() if len(field.description or "") < 20] == []
+
+
+def test_a_wrong_setting_shows_no_secret_beside_it():
+    for wrong in ({"database_url": "postgresql://u:HIDDEN@h/shop"}, {"retention_events": 30}, {"database_url": "host=h user=u password=HIDDEN"}):
+        with pytest.raises(ValidationError) as refused:
+            Settings(_env_file=None, **wrong, user_key="a-key-that-is-long-enough-for-this-HIDDEN")
+        assert "HIDDEN" not in str(refused.value)
+    assert "write it as postgresql://" in str(refused.value)
 
 
 def test_settings_are_frozen_and_external_urls_start_nothing(monkeypatch):

@@ -111,7 +111,8 @@ def test_airflow_knows_every_command(tmp_path):
     """Airflow's own argument parser accepts the commands of all services, options included."""
     commands = [shlex.split(re.sub(r"\$\{[^}]*\}", "default", SERVICES[name]["command"])) for name in OURS if name != "init"]
     script = re.sub(r"\$\{[^}]*:-(\w+)\}", r"\1", SERVICES["init"]["command"][-1]).replace("\\\n", " ")
-    commands += [shlex.split(line) for line in script.splitlines() if line.startswith("airflow ")]
+    commands += [shlex.split(line.rpartition("| ")[2]) for line in script.splitlines() if line.rpartition("| ")[2].startswith("airflow ")]
+    assert ["airflow", "users", "create"] in [command[:3] for command in commands]
     commands += [shlex.split(SERVICES[name]["healthcheck"]["test"][1]) for name in ("dag-processor", "triggerer")]
     program = ("import json, sys; from airflow.cli.cli_parser import get_parser; parser = get_parser()\n"
                "for command in json.load(sys.stdin): parser.parse_args(command[1:])")

@@ -49,6 +49,8 @@ class FakeAirflow:
         if parts[2:] == ["dagRuns"] and method == "POST":
             if "logical_date" not in body:
                 return 422, {"detail": "Field required: logical_date"}
+            if (dag_id, body["dag_run_id"]) in self.runs:
+                return 409, {"detail": "the run exists"}
             self.bodies.append(body)
             return 200, self.add(dag_id, body["dag_run_id"])
         if parts[2:] == ["dagRuns"]:
@@ -143,6 +145,11 @@ def test_a_failed_task_shows_its_last_lines_and_its_log_file(fake, client):
     text = str(caught.value)
     assert "task load of load_history failed" in text and "InputError: truncated gzip" in text and "line 29" in text
     assert "line 3\n" not in text and "log: /logs/attempt=1.log" in text and "remedy" in text
+
+
+def test_a_trigger_whose_first_answer_was_lost_gives_the_run_that_it_made(fake, client):
+    first = client.trigger("load_history", {}, "mine")
+    assert client.trigger("load_history", {}, "mine")["dag_run_id"] == first["dag_run_id"] and len(fake.bodies) == 1
 
 
 def test_a_token_that_ran_out_is_renewed(fake, client):
@@ -339,6 +346,7 @@ def test_rows_of_a_stage(published):
 def test_a_password_is_not_shown():
     assert demo_report.masked("postgresql://u:secret@h:5432/shop") == "postgresql://u@h:5432/shop"
     assert demo_report.masked("postgresql://u@h/shop") == "postgresql://u@h/shop"
+    assert demo_report.masked("postgresql://h/shop?user=u&password=secret") == "postgresql://h/shop?user=u"
 
 
 def test_an_empty_gate_table_can_be_shown():

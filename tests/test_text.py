@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from transformers import PreTrainedTokenizerFast
 
 from ecomrec import text
 from ecomrec.errors import SettingsError
@@ -42,6 +43,13 @@ def test_a_folder_without_a_model_says_so(tmp_path):
 @pytest.fixture
 def distil(tmp_path):
     return str(tiny.encoder(tmp_path / "distil", ["milk", "soap", "whole"], distil=True))
+
+
+def test_the_tokenizer_need_not_know_the_encoders_token_for_padding(tmp_path):
+    place, texts = tiny.encoder(tmp_path / "encoder", ["milk", "soap", "whole"]), ["whole milk", "soap"]
+    _, encoder = load_encoder(str(place), 0.0)
+    stranger = PreTrainedTokenizerFast(tokenizer_file=str(place / "tokenizer.json"), pad_token="<none of its words>")
+    assert np.allclose(text.vectors_of(encoder, stranger, texts, 8), text.encode(texts, str(place), 8), atol=1e-6)
 
 
 def test_an_encoder_that_names_its_dropout_otherwise_reads_texts_too(distil):

@@ -48,13 +48,19 @@ class FolderStore(Store):
         self.base = base
 
     def objects(self, prefix: str) -> list[Object]:
-        """Everything below `prefix`, sorted; half-written files (dot-names) are not there yet."""
+        """Everything below `prefix`, sorted, behind links to folders too (a `raw` that lies on another disk); half-written files (dot-names) are not there yet."""
         found = []
-        for path in (self.base / prefix).rglob("*"):
-            if path.is_file() and not path.name.startswith("."):
-                facts = path.stat()
-                found.append(Object(str(path.relative_to(self.base)), facts.st_size, f"{facts.st_mtime_ns:x}-{facts.st_size:x}"))
+        for folder, names, files in os.walk(self.base / prefix, followlinks=True):
+            names[:] = [name for name in names if not self._leads_back(Path(folder, name))]
+            for path in (Path(folder, name) for name in files if not name.startswith(".")):
+                if path.is_file():
+                    facts = path.stat()
+                    found.append(Object(str(path.relative_to(self.base)), facts.st_size, f"{facts.st_mtime_ns:x}-{facts.st_size:x}"))
         return sorted(found)
+
+    def _leads_back(self, path: Path) -> bool:
+        """True of a link to a folder that one is in already: to follow it would never end."""
+        return path.is_symlink() and path.resolve() in {above.resolve() for above in path.parents if above.is_relative_to(self.base)}
 
     def fetch(self, key: str, folder: Path) -> Path:
         """A local path with the object's bytes."""
@@ -66,8 +72,8 @@ class FolderStore(Store):
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def put(self, path: Path, key: str) -> None:
-        """Stores a file; readers see it whole or not at all."""
-        target = self.base / key
+        """Stores a file; readers see it whole or not at all. Of a link what it leads to is replaced: what was there must not live on behind it."""
+        target = (self.base / key).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         shutil.copyfile(path, temporary)
@@ -101,7 +107,8 @@ class S3Store(Store):
 
     def objects(self, prefix: str) -> list[Object]:
         """Everything below `prefix`, sorted, however many pages of a thousand that is; without the empty objects that consoles keep for a folder."""
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._key(prefix).rstrip("/") + "/")
+        below = self._key(prefix).rstrip("/")  # nothing: the whole of a bucket that is all the store's
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=f"{below}/" if below else "")
         skip = len(self._key(""))
         return sorted(Object(found["Key"][skip:], found["Size"], found["ETag"].strip('"')) for page in pages for found in page.get("Contents", ())
                       if not found["Key"].endswith("/"))
@@ -110,7 +117,7 @@ class S3Store(Store):
         """A local path with the object's bytes. Raises InputError when the object is gone."""
         from botocore.exceptions import ClientError
 
-        path = folder / key
+        path = folder / key.lstrip("/")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self.client.download_file(self.bucket, self._key(key), str(path))

@@ -48,7 +48,29 @@ def test_a_prefix_is_a_folder_and_not_the_beginning_of_a_name(store, source):
 
 
 def test_nothing_there_is_an_empty_list(store):
-    assert store.list("raw/events/dt=2031-01-01") == []
+    assert store.list("raw/events/dt=2031-01-01") == [] and store.list("") == []
+
+
+def test_the_list_of_everything_has_every_folder(store, source, tmp_path):
+    for key in ("top.txt", "raw/events/dt=2017-03-01/a.txt", "work/run/b.txt"):
+        store.put(source / "a.txt", key)
+    assert store.list("") == [("raw/events/dt=2017-03-01/a.txt", 13), ("top.txt", 13), ("work/run/b.txt", 13)]
+    assert [store.fetch(key, tmp_path / "scratch").read_text() for key, _ in store.list("")] == ["text of a.txt"] * 3
+
+
+def test_folders_and_files_behind_links_are_the_stores_too(tmp_path, source):
+    store = open_store(Settings(_env_file=None, store_url=str(tmp_path / "store")))
+    store.put(source / "a.txt", "models/a.txt")
+    (store.base / "raw").symlink_to(source)
+    (source / "deep" / "around").symlink_to(source)
+    (source / "deep" / "home").symlink_to(store.base)
+    (source / "deep" / "gone").symlink_to(tmp_path / "unplugged")
+    (store.base / "raw" / "same.txt").symlink_to(source / "b.txt")
+    assert [key for key, _ in store.list("raw")] == ["raw/a.txt", "raw/b.txt", "raw/deep/c.txt", "raw/same.txt"]
+    assert store.list("") == sorted([*store.list("models"), *store.list("raw")])
+    assert [key for key, _ in store.list("raw/deep")] == ["raw/deep/c.txt"]
+    store.put(source / "a.txt", "raw/same.txt")
+    assert (source / "b.txt").read_text() == "text of a.txt", "what a link leads to is replaced"
 
 
 def test_a_folder_goes_there_and_back(store, source, tmp_path):

@@ -159,9 +159,14 @@ def trained_on(settings: Settings, wanted: Traces) -> list[str]:
 
 
 def _places(settings: Settings) -> Iterator[tuple]:
-    """`(store, keys, what)`: the object store whole, and what the system keeps beside it on this machine."""
+    """`(store, keys, what)`: the object store whole, and what the system keeps beside it on this machine. Raises ErasureIncomplete when the store does not tell all it has."""
     store = open_store(settings)
-    yield store, [key for key, _ in store.list("")], "store"
+    logs = [key for key, _ in store.list("raw")]
+    keys = [key for key, _ in store.list("")]
+    if unseen := sorted(set(logs) - set(keys)):  # nothing may be proved by a search that was not shown everything
+        raise ErasureIncomplete(f"{settings.store} lists {len(unseen):,} files below raw that are not in its list of everything, such as {unseen[0]}",
+                                "when they were removed meanwhile, run the erasure again; otherwise check what the credentials may list")
+    yield store, keys, "store"
     home = FolderStore(settings.home.resolve())
     if keys := [key for place in LOCAL for key, _ in home.list(place)]:
         yield home, keys, "home"

@@ -19,6 +19,7 @@ from ecomrec.database import connect
 from ecomrec.errors import ErasureIncomplete, InputError
 from ecomrec.privacy import erasure, pseudonyms, tables, tombstones, traces
 from ecomrec.runtime import overrides
+from ecomrec.store import FolderStore
 from tests.buckets import bucket, in_s3
 from tests.shopdata import fill, purchase, rows
 
@@ -156,8 +157,9 @@ def test_twice_is_once_and_a_killed_erasure_goes_on(filled, store, monkeypatch):
     assert rows(filled.shop_dsn, "SELECT count(*) FROM ops.erased_users WHERE proved_at IS NOT NULL") == [(1,)]
 
 
-def test_files_in_a_bucket_lose_her_rows_too(filled, store, s3):
-    there = in_s3(s3, f"s3://erasure-{secrets.token_hex(4)}/shop")
+@pytest.mark.parametrize("prefix", ["/shop", "", "/"])
+def test_files_in_a_bucket_lose_her_rows_too(filled, store, s3, prefix):
+    there = in_s3(s3, f"s3://erasure-{secrets.token_hex(4)}{prefix}")
     objects = bucket(there)
     for part in ("raw", "work", "models"):
         objects.put_folder(artifact.Path(store) / part, part)
@@ -168,6 +170,23 @@ def test_files_in_a_bucket_lose_her_rows_too(filled, store, s3):
     place = settings.home / "after/events/dt=2017-03-01"
     assert ANNA.encode() not in gzip.decompress((place / "a.jsonl.gz").read_bytes()) and ANNA.encode() not in (place / "c.csv").read_bytes()
     assert len(gzip.decompress((place / "a.jsonl.gz").read_bytes()).splitlines()) == 21
+
+
+def test_logs_on_another_disk_lose_her_rows_too(filled, store, tmp_path):
+    os.rename(os.path.join(store, "raw"), tmp_path / "disk")
+    os.symlink(tmp_path / "disk", os.path.join(store, "raw"))
+    os.symlink(store, tmp_path / "disk" / "back")
+    report = erasure.erase(filled, [ANNA], "", "test", quiet)
+    assert report["left"] == {} and report["files_searched"] == 17
+    assert ANNA not in (tmp_path / "disk/events/dt=2017-03-01/c.csv").read_text() and ANNA.encode() not in gzip.decompress((tmp_path / "disk/events/dt=2017-03-01/a.jsonl.gz").read_bytes())
+
+
+def test_a_store_that_does_not_list_everything_proves_nothing(filled, store, monkeypatch):
+    real = FolderStore.objects
+    monkeypatch.setattr(FolderStore, "objects", lambda self, prefix: real(self, prefix) if prefix else [])
+    with pytest.raises(ErasureIncomplete, match=r"lists 10 files below raw that are not in its list of everything, such as raw/events/dt=2017-03-01/a\.jsonl\.gz"):
+        erasure.erase(filled, [ANNA], "", "test", quiet)
+    assert rows(filled.shop_dsn, "SELECT count(*) FROM ops.erased_users WHERE proved_at IS NULL") == [(1,)]
 
 
 @pytest.mark.slow

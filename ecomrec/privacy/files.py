@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ecomrec.ingest.files import MAGIC
+from ecomrec.privacy.pii import dump
 from ecomrec.privacy.pseudonyms import SHAPE
 from ecomrec.privacy.traces import ERASED, Traces, UserField
 
@@ -113,11 +114,14 @@ def _encoding(stream: io.BufferedReader) -> str:
 
 
 def _lines(path: Path, target: Path | None, traces: Traces, user: UserField | None, compression: str | None) -> int:
-    """JSON Lines and any other text. A line about one of the people goes (in a shop's log), or their ids in it are blanked."""
+    """JSON Lines and any other text. A line about one of the people goes (in a shop's log), or their ids in it are blanked.
+
+    JSON may write any character as an escape: PHP does a slash, Gson an equals sign. So each line of a shop's log that has a backslash is parsed.
+    """
     probes = [found.encode() for found in (traces.ids if user else (*traces.unmistakable, *traces.words))]
     if user and len(user.paths) > 1:  # an id that is joined from several fields stands nowhere as a whole
         probes += [found.split(user.join)[-1].encode() for found in traces.ids]
-    probes += [json.dumps(found)[1:-1].encode() for found in traces.ids if not found.isascii()]
+    probes += [b"\\"] if user else [json.dumps(found)[1:-1].encode() for found in traces.ids if not found.isascii()]
     matches = 0
     with pa.input_stream(str(path), compression=compression) as raw, _output(target, compression) as write:
         stream = io.BufferedReader(raw, CHUNK)
@@ -136,16 +140,20 @@ def _line(line: bytes, traces: Traces, user: UserField | None) -> bytes:
     if user:
         try:
             record = json.loads(text)
-        except ValueError:
-            # A broken line goes when it names one of them anywhere, or where the user id stands.
-            named = rf'"(?:{"|".join(re.escape(path[-1]) for path in user.paths)})"\s*:\s*"?(?:{"|".join(map(re.escape, traces.ids))})\b'
-            return b"" if traces.pattern.search(text) or re.search(named, text) else line
-        if isinstance(record, dict):
-            if user.of(record) in traces.ids:
-                return b""
             clean = traces.blank(record)
-            return line if clean == record else json.dumps(clean, ensure_ascii=False).encode() + b"\n"
+        except (ValueError, RecursionError):
+            # A line that cannot be read goes when it names one of them anywhere, or where the user id stands.
+            named = rf'"(?:{"|".join(re.escape(path[-1]) for path in user.paths)})"\s*:\s*"?(?:{"|".join(map(re.escape, traces.ids))})(?!\w)'
+            return b"" if any(traces.pattern.search(said) or re.search(named, said) for said in (text, _unescaped(text))) else line
+        if isinstance(record, dict) and user.of(record) in traces.ids:
+            return b""
+        return line if clean == record else dump(clean).encode() + b"\n"
     return traces.pattern.sub(ERASED, text).encode(errors="surrogateescape")
+
+
+def _unescaped(text: str) -> str:
+    """What JSON's escapes in a text that is no JSON mean, as far as they can be told."""
+    return re.sub(r"\\(?:u([0-9a-fA-F]{4})|(.))", lambda found: chr(int(found[1], 16)) if found[1] else found[2], text)
 
 
 def _csv(path: Path, target: Path | None, traces: Traces, user: UserField | None, compression: str | None) -> int:

@@ -47,3 +47,29 @@ def test_her_rows_go_and_what_others_wrote_stays(tmp_path, name, given):
     left = gzip.decompress(left) if left.startswith(b"\x1f\x8b") else left
     rows = pq.read_table(target).to_pylist() if left.startswith(b"PAR1") else left.decode().splitlines()
     assert len(rows) == (2 if name.endswith(".csv") else 1) and "1228 candles" in str(rows[-1])
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("escape", {
+    "PHP": lambda text: text.replace("/", "\\/"), "Gson": lambda text: text.replace("=", "\\u003d"),
+    "every character": lambda text: "".join(f"\\u{ord(c):04X}" for c in text)}.values())
+def test_an_id_that_json_writes_in_escapes_is_hers(tmp_path, pack, escape):
+    her = Traces(frozenset({"ab/cd12+ef=="}), frozenset())
+    hers, other = escape("ab/cd12+ef=="), escape("ab/cd12+eg==")
+    kept = [f'{{"user_id":"{other}","note":"\\u00fc \\ud800"}}', f'{{"user_id":"{other}","note":"see {other}', "no \\json"]
+    given = [f'{{"user_id":"{hers}","query":"milk"}}', *kept, f'{{"user_id":"{other}","context":{{"by":"{hers}","half":"\\ud800"}}}}', f'["{hers}"]', f'{{"broken":1,"user_id":"{hers}']
+    source, target = tmp_path / "a.jsonl", tmp_path / "erased.jsonl"
+    source.write_bytes(pack("".join(f"{line}\n" for line in given).encode()))
+    assert files.find(source, her, USER) == 4 and files.erase(source, target, her, USER) == 4
+    assert files.find(target, her, USER) == 0
+    left = target.read_bytes()
+    *same, blanked, alone = (left if pack is bytes else gzip.decompress(left)).decode().splitlines()
+    assert same == kept and json.loads(alone) == ["<erased>"]
+    assert json.loads(blanked) == {"user_id": "ab/cd12+eg==", "context": {"by": "<erased>", "half": "\ud800"}}
+
+
+def test_a_line_that_nests_too_deep_to_be_read_goes_when_it_names_her(tmp_path):
+    deep = "[" * 5000 + "]" * 5000
+    source, target = tmp_path / "a.jsonl", tmp_path / "erased.jsonl"
+    source.write_text(f'{{"user_id": "1228", "context": {deep}}}\n{{"user_id": "12280", "context": {deep}, "query": "1228"}}\n')
+    assert files.erase(source, target, HER, USER) == 1 and target.read_text().startswith('{"user_id": "12280"')

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 EVENT_TYPES = ("search", "impression", "click", "cart", "purchase", "remove")
 NEEDS_ITEM = ("click", "cart", "purchase", "remove", "impression")  # event types that mean nothing without an item
 NEEDS_QUERY = ("search",)
+PERSONAL = ("user_id", "session_id", "query", "context")  # what tells of a person, or may
 LONGEST_ID = 500  # bytes; a B-tree of Postgres refuses keys above 2,704, and no real id comes near either
 LARGEST = 1_000_000_000_000  # of a price or quantity; sums of products stay exact
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ecomrec.contract import CONTRACTS
+from ecomrec.contract import CONTRACTS, PERSONAL
 from ecomrec.errors import InputError, SettingsError
 from ecomrec.privacy.traces import UserField
 from ecomrec.settings import Settings
@@ -73,6 +73,12 @@ def steps(path: str) -> list[str]:
 def user_field(mapping: Mapping) -> UserField:
     """Where the shop's rows hold the user id."""
     return UserField(tuple(tuple(steps(path)) for path in mapping.sources("user_id")), mapping.join)
+
+
+def plain_fields(mapping: Mapping) -> frozenset[tuple[str, ...]]:
+    """Where the shop's rows hold what the contract knows and tells of no person. An id that is joined may be of a person's id."""
+    return frozenset(tuple(steps(path)) for ours in CONTRACTS[mapping.kind].fields if ours not in PERSONAL for path in mapping.sources(ours)
+                     if len(mapping.sources(ours)) == 1 or CONTRACTS[mapping.kind].fields[ours].type != "id")
 
 
 def load_mapping(settings: Settings, kind: str) -> Mapping:

@@ -17,7 +17,7 @@ from ecomrec.contract import Contract
 from ecomrec.duck import open_duck, raise_if_full, stream
 from ecomrec.errors import InputError
 from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, delivered, fetch
-from ecomrec.ingest.mapping import Mapping, load_mapping, user_field
+from ecomrec.ingest.mapping import Mapping, load_mapping, plain_fields, user_field
 from ecomrec.ingest.mend import mend
 from ecomrec.ingest.projection import arriving, projection, too_deep
 from ecomrec.privacy import pseudonyms
@@ -53,7 +53,7 @@ class Scratch:
         self.duck, self.store, self.files = connection, open_store(settings), []
         self.duck.create_function("too_deep", too_deep, ["VARCHAR"], "BOOLEAN")
         if contract.kind == "events":
-            prepare(connection, pseudonyms.of(settings), user_field(mapping))
+            prepare(connection, pseudonyms.of(settings), user_field(mapping), plain_fields(mapping))
         columns = ", ".join(f"{name} {field.duckdb}" for name, field in contract.fields.items())
         self.duck.execute(f"CREATE TABLE parsed (day DATE, file INTEGER, line BIGINT, {columns}, reason VARCHAR, dropped VARCHAR, payload VARCHAR, shape VARCHAR)")
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from ecomrec import ingest
-from ecomrec.errors import SettingsError
+from ecomrec.errors import SettingsError, ValidationFailed
 from ecomrec.privacy import erasure, pseudonyms, tables, tombstones
 from ecomrec.privacy.arriving import outline, refusal
 from ecomrec.privacy.pseudonyms import Pseudonyms
@@ -128,12 +128,37 @@ def test_a_shop_whose_ids_are_pseudonyms_keeps_them(shop):
 @pytest.mark.parametrize("payload, kept", [
     ("{not json, user 4711", "{aaa aaaa, aaaa 9999"),
     ("[1, 2]", "[9, 9]"),
-    ('{"user_id": null, "q": "x"}', '{"user_id":null,"q":"x"}'),
+    ('{"user_id": null, "q": "Tea 5"}', '{"user_id":null,"q":"aaa 9"}'),
+    ('{"user_id": "7", "q": "Tea 5"}', f'{{"user_id":"{Pseudonyms((b"k" * 40,)).of("7")}","q":"Tea 5"}}'),
+    ('{"event_id": "1", "event_type": "click", "event_time": "2017-03-01T10:00:00Z", "item_id": "i77", "price": 1.5, "customer_id": "cust-778812"}',
+     '{"event_id":"1","event_type":"click","event_time":"2017-03-01T10:00:00Z","item_id":"i77","price":1.5,"customer_id":"aaaa-999999"}'),
+    ('{"event_id": "d-778812-1", "session_id": "s7", "query": "tea", "new": true, "who": {"id": 778812, "of": ["778812", 5, null]}, "item_id": {"id": "x1"}}',
+     '{"event_id":"d-999999-1","session_id":"a9","query":"aaa","new":true,"who":{"id":"999999","of":["999999","9",null]},"item_id":{"id":"a9"}}'),
+    ('{"context": ' + '[' * 700 + ']' * 700 + '}', '{"aaaaaaa": ' + '[' * 700 + ']' * 700 + '}'),
 ])
 def test_what_is_kept_of_a_refused_row(payload, kept):
     keys = Pseudonyms((b"k" * 40,))
     assert refusal(payload, keys, UserField()) == kept
     assert outline("Zürich 12") == "aaaaaa 99"
+
+
+def test_a_user_field_that_nobody_has_mapped_is_not_kept(shop, tmp_path):
+    """Before there is a mapping, and when the shop renames the field."""
+    mapping = tmp_path / "shop.toml"
+    mapping.write_text('[events.fields]\nuser_id = "uid"\nevent_time = "at.utc"\nevent_id = ["cust.id", "n"]\n')
+    records = [event(n) for n in range(20)]
+    renamed = [{**{name: value for name, value in event(n).items() if name not in ("user_id", "event_time")}, "n": n, "at": {"utc": f"{DAY}T10:00:00Z", "by": "Anna B"},
+                "cust": {"id": f"cust-{778812 + n}"}} for n in range(20, 23)]
+    deliver(shop, [*records, *renamed])
+    ingest.load_events(shop.model_copy(update={"max_rejected_share": 0.5}), DAY)
+    kept = [json.loads(payload) for (payload,) in rows(shop.shop_dsn, "SELECT payload FROM ops.rejected_rows")]
+    assert len(kept) == 3 and all(row["cust"] == {"id": "aaaa-999999"} for row in kept) and {row["item_id"] for row in kept} == {"i0", "i1", "i2"}
+    assert all(row["at"] == {"utc": "9999-99-99a99:99:99a", "by": "aaaa a"} for row in kept), "unknown without the mapping"
+    assert "cust-7788" not in text_of(shop)
+    with pytest.raises(ValidationFailed):
+        ingest.load_events(shop.model_copy(update={"mapping": str(mapping), "max_rejected_share": 0.5}), DAY)
+    kept = [json.loads(payload) for (payload,) in rows(shop.shop_dsn, "SELECT payload FROM ops.rejected_rows")]
+    assert {row["at"]["utc"] for row in kept if "at" in row} >= {f"{DAY}T10:00:00Z"} and "cust-7788" not in text_of(shop) and "Anna" not in text_of(shop)
 
 
 def test_half_a_character_does_not_cost_the_day():

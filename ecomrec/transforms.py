@@ -12,6 +12,7 @@ import duckdb
 
 from ecomrec import database
 from ecomrec.duck import fill, open_duck, stream
+from ecomrec.privacy import tombstones
 from ecomrec.settings import Settings
 
 MADE = ("bot_users", "sessions", "search_outcomes", "item_daily", "user_daily")  # in the order in which they are made
@@ -99,6 +100,7 @@ def build(settings: Settings, first: str, last: str, echo: Callable[[str], None]
         found = [(str(row["day"]), row["rows"]) for row in database.query(connection, "transforms/loaded_days", {"first": first, "last": last})]
     for batch in _batches(found):
         with database.connect(settings.shop_dsn, application=f"ecomrec transforms {batch[0][0]}") as connection:
+            tombstones.shield(connection)  # `run` leaves out who has been erased by now, and an erasure or a new key waits for its end
             for day, _ in batch:
                 database.lock(connection, f"events {day}")  # a load of the day would make them at the same time
             run(settings, connection, [day for day, _ in batch])

@@ -3,6 +3,7 @@
 import csv
 import io
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from ecomrec import transforms
 from ecomrec.database import connect, identifier
+from ecomrec.privacy import tombstones
 from tests.shopdata import rows
 
 CASES = sorted(path.parent for path in (Path(__file__).parent / "sql").glob("*/*/expect.csv"))
@@ -85,6 +87,26 @@ def test_build_makes_loaded_days_again_and_leaves_others(shop):
         cursor.execute("DELETE FROM core.events WHERE event_day > '2026-02-28'")
     transforms.build(shop, "2026-01-15", "2026-02-15", echo=lambda line: None)
     assert everything(shop.shop_dsn) == before
+
+
+def test_who_is_erased_while_days_are_made_again_does_not_come_back(shop, monkeypatch):
+    put_events(shop.shop_dsn, EVENTS)
+    real, buried = transforms.put, []
+    with ThreadPoolExecutor(1) as pool:
+        def erased_meanwhile(*arguments):
+            buried.append(pool.submit(tombstones.bury, shop, ["u"]))
+            with pytest.raises(TimeoutError):  # her rows would be deleted before these are written
+                buried[0].result(0.5)
+            return real(*arguments)
+
+        monkeypatch.setattr(transforms, "put", erased_meanwhile)
+        transforms.build(shop, "2026-01-01", "2026-12-31", echo=lambda line: None)
+        assert buried[0].result(10) is None
+    monkeypatch.undo()
+    transforms.build(shop, "2026-01-01", "2026-12-31", echo=lambda line: None)  # while core.events has not lost her yet
+    for table in set(transforms.TABLES) - {"core.item_daily"}:
+        assert rows(shop.shop_dsn, f"SELECT count(*) FROM {table} WHERE user_id = 'u'") == [(0,)]
+    assert rows(shop.shop_dsn, "SELECT user_id FROM core.user_daily") == [("v",)]
 
 
 def test_a_run_that_fails_leaves_the_day_as_it_was(shop):

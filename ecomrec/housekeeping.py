@@ -92,10 +92,18 @@ def drop_work(settings: Settings) -> int:
     places = [settings.home, *([Path(settings.store.removeprefix("file://"))] if settings.store.startswith("file://") else [])]
     oldest, removed = time.time() - settings.retention_work * 86400, 0
     for run in (run for place in places for run in (place / "work").glob("*")):
-        if max((path.stat().st_mtime for path in [run, *run.rglob("*")]), default=0) < oldest:
+        if _written(run) < oldest:
             shutil.rmtree(run, ignore_errors=True)
             removed += 1
     return removed
+
+
+def _written(run: Path) -> float:
+    """When something below the folder was last written: now, when a training that runs renames or removes it meanwhile."""
+    try:
+        return max(path.lstat().st_mtime for path in [run, *run.rglob("*")])
+    except FileNotFoundError:
+        return time.time()
 
 
 def transform_missing(settings: Settings, today: date) -> int:

@@ -3,6 +3,7 @@
 import os
 import time
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,25 @@ def test_leftovers_of_killed_loads_and_old_work_go_and_what_is_in_use_stays(shop
     assert (done["leftovers"], done["work"]) == (1, 1)
     assert rows(shop.shop_dsn, "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace") == [("events_busy",)]
     assert os.listdir(tmp_path / "store" / "work") == ["new"]
+
+
+def test_work_that_a_training_renames_meanwhile_stays_and_the_rest_goes(shop, tmp_path, monkeypatch):
+    for run in ("busy", "old"):
+        path = tmp_path / "store" / "work" / run / "part"
+        path.parent.mkdir(parents=True)
+        path.write_text("x")
+        for part in (path, path.parent):
+            os.utime(part, (time.time() - 9 * 86400,) * 2)
+    real = Path.rglob
+
+    def renamed(self, pattern):
+        yield from real(self, pattern)
+        if self.name == "busy":
+            yield self / "part.new"
+
+    monkeypatch.setattr(Path, "rglob", renamed)
+    assert housekeeping.drop_work(shop) == 1
+    assert os.listdir(tmp_path / "store" / "work") == ["busy"]
 
 
 def test_old_rows_go_and_the_newest_load_of_a_day_stays(shop):

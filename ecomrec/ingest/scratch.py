@@ -4,6 +4,7 @@ The table `parsed` has a row for every row read: `day, file, line, <fields of th
 (`projection` explains them). `rowid` is the order in which rows came; a row's line is its distance from its file's first.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from ecomrec.contract import Contract
 from ecomrec.duck import open_duck, raise_if_full, stream
 from ecomrec.errors import InputError
 from ecomrec.ingest.files import LONGEST_LINE, STAYS, File, delivered, fetch
-from ecomrec.ingest.mapping import Mapping, load_mapping, plain_fields, user_field
+from ecomrec.ingest.mapping import Mapping, load_mapping, plain_fields, steps, user_field
 from ecomrec.ingest.mend import mend
 from ecomrec.ingest.projection import arriving, projection, too_deep
 from ecomrec.privacy import pseudonyms
@@ -27,8 +28,10 @@ from ecomrec.store import open_store
 
 LINES = ("read_csv(?, columns = {'payload': 'VARCHAR'}, delim = '\\x01', quote = '', escape = '', header = false, auto_detect = false, strict_mode = false, "
          f"max_line_size = {LONGEST_LINE}, buffer_size = {2 * LONGEST_LINE}, compression = '%s')")
-ROWS = ("read_csv(?, all_varchar = true, header = true, hive_partitioning = false, store_rejects = true, rejects_limit = 0, "
+ROWS = ("read_csv(?, all_varchar = true, header = true, hive_partitioning = false, %s, "
         f"max_line_size = {LONGEST_LINE}, compression = '%s')")
+REJECTS = "store_rejects = true, rejects_limit = 0"
+DATA = re.compile(r"\d{4}|@")  # what no name of a field has, and each event: a time, an id
 SHAPES = 1_000  # rows a file whose JSON structure is looked at
 GOOD = "reason IS NULL AND dropped IS NULL"
 
@@ -110,8 +113,8 @@ class Scratch:
             raise _broken(file, error) from error
 
     def _table(self, number: int, file: File) -> None:
-        reader = "read_parquet(?, hive_partitioning = false)" if file.format == "parquet" else ROWS % ("none" if file.compression == "none" else file.compression)
         try:
+            reader = "read_parquet(?, hive_partitioning = false)" if file.format == "parquet" else ROWS % (REJECTS + self._names(file), file.compression)
             self._insert(number, [file.path], file, f"SELECT 0 AS file, to_json(t)::VARCHAR AS payload FROM {reader} t")
         except duckdb.Error as error:
             raise_if_full(error, self.folder)
@@ -120,6 +123,14 @@ class Scratch:
             self.duck.execute("INSERT INTO parsed (day, file, line, reason, payload) "
                               f"SELECT ?::DATE, ?, line, 'not a row of this CSV: ' || min(error_message), {arriving(self.contract, 'payload', 'min(csv_line)')} FROM reject_errors GROUP BY line", [file.day, number])
             self.duck.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+
+    def _names(self, file: File) -> str:
+        """SQL: names for the columns of a CSV whose first line is an event, as somebody forgot the header: what is in it must not be kept as the names of fields."""
+        found = [name for name, *_ in self.duck.execute(f"DESCRIBE SELECT * FROM {ROWS % ('ignore_errors = true', file.compression)}", [str(file.path)]).fetchall()]
+        known = {steps(path)[0] for path in self.mapping.used()}
+        if self.contract.kind != "events" or known.intersection(found) or not any(map(DATA.search, found)):
+            return ""
+        return f", names = {[f'column{number}' for number in range(1, len(found) + 1)]}"
 
     def _insert(self, base: int, paths: list[Path], file: File, source: str) -> None:
         every = max(1, file.rows_about() // SHAPES)

@@ -1,6 +1,7 @@
 """Raw ids and personal data never reach Postgres, whatever the shop's rows look like; who was erased stays away."""
 
 import json
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
@@ -159,6 +160,19 @@ def test_a_user_field_that_nobody_has_mapped_is_not_kept(shop, tmp_path):
         ingest.load_events(shop.model_copy(update={"mapping": str(mapping), "max_rejected_share": 0.5}), DAY)
     kept = [json.loads(payload) for (payload,) in rows(shop.shop_dsn, "SELECT payload FROM ops.rejected_rows")]
     assert {row["at"]["utc"] for row in kept if "at" in row} >= {f"{DAY}T10:00:00Z"} and "cust-7788" not in text_of(shop) and "Anna" not in text_of(shop)
+
+
+def test_a_csv_without_a_header_does_not_make_names_of_fields_of_its_first_event(shop):
+    deliver(shop, [event(n) for n in range(20)])
+    folder = Path(shop.store.removeprefix("file://"), f"raw/events/dt={DAY}")
+    (folder / "b.csv").write_text("".join(f"e{n},{DAY}T10:00:00Z,cust-{778810 + n},purchase,i1\n" for n in range(30, 33)))
+    (folder / "c.csv").write_text(f"id,at,customer,\nx1,{DAY}T10:00:00Z,cust-778899,\n")
+    ingest.load_events(shop.model_copy(update={"max_rejected_share": 0.5}), DAY)
+    assert [json.loads(payload) for (payload,) in rows(shop.shop_dsn, "SELECT payload FROM ops.rejected_rows ORDER BY file, line")] == [
+        *[{"column1": "a99", "column2": "9999-99-99a99:99:99a", "column3": "aaaa-999999", "column4": "aaaaaaaa", "column5": "a9"}] * 2,
+        {"id": "a9", "at": "9999-99-99a99:99:99a", "customer": "aaaa-999999", "column3": None}]
+    [(fields,)] = rows(shop.shop_dsn, "SELECT fields FROM ops.loads")
+    assert {"column1", "customer", "user_id"} < set(fields) and "cust-7788" not in text_of(shop)
 
 
 def test_half_a_character_does_not_cost_the_day():

@@ -11,6 +11,8 @@ NEEDS_ITEM = ("click", "cart", "purchase", "remove", "impression")  # event type
 NEEDS_QUERY = ("search",)
 PERSONAL = ("user_id", "session_id", "query", "context")  # what tells of a person, or may
 LONGEST_ID = 500  # bytes; a B-tree of Postgres refuses keys above 2,704, and no real id comes near either
+NO_JSON = "[nN][aA][nN]|[iI][nN][fF]"  # outside of texts only NaN and Infinity look so: DuckDB reads them, Postgres does not
+QUOTED = r'"(?:[^"\\]|\\.)*"'  # a text or a name in JSON
 LARGEST = 1_000_000_000_000  # of a price or quantity; sums of products stay exact
 
 
@@ -60,6 +62,9 @@ class Contract:
                 cases.append((f"{name} IS NOT NULL AND try_cast({name} AS TIMESTAMPTZ) IS NULL", f"'{name} is not a time: ' || {name}"))
             if field.type == "object":
                 cases.append((f"{name} IS NOT NULL AND json_type({name}) <> 'OBJECT'", f"'{name} is not an object'"))
+                text = f"CAST({name} AS VARCHAR)"
+                cases.append((f"regexp_matches({text}, '{NO_JSON}') AND regexp_matches(regexp_replace({text}, '{QUOTED}', '', 'g'), '{NO_JSON}')",
+                              f"'{name} holds NaN or Infinity, which JSON does not know'"))
         return "CASE " + " ".join(f"WHEN {condition} THEN {reason}" for condition, reason in cases) + " END"
 
 

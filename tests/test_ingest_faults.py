@@ -13,8 +13,9 @@ import sqlalchemy
 
 from ecomrec import database, ingest, validation
 from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFailed
+from ecomrec.ingest import poison
 from ecomrec.runtime.postgres import SYSTEM_USER
-from tests.badfiles import BAD_FILES, give
+from tests.badfiles import BAD_FILES, as_parquet, give
 from tests.shopdata import rows
 from tests.test_ingest import DAY, deliver, event, live
 
@@ -27,6 +28,9 @@ POISON = {
     "a price without end": (event(900, price="inf"), "price is not a number"),
     "half a surrogate pair": (json.dumps(event(900, session_id="HALF")).replace("HALF", "a\\ud800"), "not a JSON object"),
     "a blank line": ("", "not a JSON object"),
+    "NaN in the context": (event(900, context={"ratio": float("nan")}), "context holds NaN or Infinity"),
+    "Infinity in an unknown field": (event(900, ratio=float("-inf")), "context holds NaN or Infinity"),
+    "a number beyond what Postgres has": (json.dumps(event(900, ratio="BEYOND")).replace('"BEYOND"', "1e200000"), "Postgres does not take it"),
 }
 
 
@@ -38,6 +42,41 @@ def test_one_poisonous_row_is_set_aside_and_the_day_is_loaded(shop, name):
     assert (done["rows_loaded"], done["rows_rejected"]) == (300, 1)
     found = rows(shop.shop_dsn, "SELECT line, reason FROM ops.rejected_rows")
     assert [line for line, _ in found] == [201] and found[0][1].startswith(reason)
+
+
+def test_what_is_called_nan_in_a_text_and_a_number_beyond_floats_stay(shop):
+    given = {"note": 'say "NaN", [Infinity]', "info: inf": "+49 151 12345678", "large": "LARGE"}
+    deliver(shop, [json.dumps(event(1, event_type="search", query="NaN", context=given)).replace('"LARGE"', "1e400")])
+    assert ingest.load_events(shop, DAY)["rows_loaded"] == 1
+    assert rows(shop.shop_dsn, "SELECT query, context ->> 'note', context ->> 'info: inf', (context ->> 'large')::numeric = 1e400 FROM core.events") == [
+        ("NaN", 'say "NaN", [Infinity]', "<phone>", True)]
+
+
+def test_nan_is_set_aside_in_the_catalogue_and_in_parquet_too(shop):
+    products = [{"item_id": f"i{n}", "title": f"NaN bread {n}", "category": "Bread", "weight": 1.5} for n in range(300)]
+    folder = Path(shop.store.removeprefix("file://"), "raw", "catalog", f"dt={DAY}")
+    folder.mkdir(parents=True)
+    (folder / "snapshot-1.parquet").write_bytes(as_parquet([*products, {**products[0], "item_id": "i900", "weight": float("nan")}]))
+    deliver(shop, [{**products[0], "item_id": "i901", "attributes": {"weights": [1, float("inf")]}}], kind="catalog", name="snapshot-2.jsonl.gz")
+    done = ingest.load_catalog(shop, DAY)
+    assert (done["rows_loaded"], done["rows_rejected"]) == (300, 2)
+    assert rows(shop.shop_dsn, "SELECT file, line, reason FROM ops.rejected_rows ORDER BY file") == [
+        (f"raw/catalog/dt={DAY}/{name}", line, "attributes holds NaN or Infinity, which JSON does not know") for name, line in (("snapshot-1.parquet", 301), ("snapshot-2.jsonl.gz", 1))]
+
+
+@pytest.mark.parametrize(("kind", "load"), [("events", ingest.load_events), ("catalog", ingest.load_catalog)])
+def test_a_row_that_only_postgres_refuses_is_set_aside_and_too_many_refuse_the_day(shop, monkeypatch, kind, load):
+    monkeypatch.setattr(poison, "POISON", 3)
+    record, name = event if kind == "events" else lambda n, **more: {"item_id": f"i{n}", "title": "two\nlines", "category": "Bread", **more}, "snapshot-1.jsonl.gz"
+    bad = [json.dumps(record(n, ratio="BEYOND")).replace('"BEYOND"', "1e200000") for n in range(900, 904)]
+    deliver(shop, [*bad[:3], *(record(n) for n in range(500))], kind=kind, name=name)
+    done = load(shop, DAY)
+    assert (done["rows_loaded"], done["rows_rejected"]) == (500, 3)
+    assert rows(shop.shop_dsn, "SELECT line FROM ops.rejected_rows ORDER BY line") == [(1,), (2,), (3,)]
+    deliver(shop, [*bad, *(record(n) for n in range(500))], kind=kind, name=name)
+    with pytest.raises(ValidationFailed, match=f"{DAY}: Postgres refused 4 rows .*value overflows numeric format.*{name} line 1"):
+        load(shop, DAY)
+    assert rows(shop.shop_dsn, "SELECT state, rows_rejected FROM ops.loads ORDER BY load_id") == [("loaded", 3), ("refused", 4)]
 
 
 def test_a_backslash_before_u0000_is_only_text(shop):

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 
 from ecomrec import database, validation
 from ecomrec.contract import CATALOG
 from ecomrec.errors import EcomrecError, InputError, ValidationFailed
 from ecomrec.ingest import manifest, schema
 from ecomrec.ingest.files import days_between
+from ecomrec.ingest.poison import copy_good
 from ecomrec.ingest.scratch import Counts, Scratch, open_scratch
 from ecomrec.ingest.stages import Stages, warm_up
 from ecomrec.ingest.staging import staging_table
@@ -92,9 +94,13 @@ def _stage_and_apply(settings: Settings, scratch: Scratch, files: dict[str, list
     columns = (*CATALOG.fields, "loaded_day")
     wanted = ", ".join([ROW.get(name, name) for name in CATALOG.fields] + ["day"])
     with staging_table(settings, "catalog", "ingest/create_staging", model="core.items") as table:
-        with stages.stage("copy"), database.connect(settings.shop_dsn, application="ecomrec stage") as connection:
-            for day in sorted(files):
+        def copy(day: str) -> None:
+            with database.connect(settings.shop_dsn, application=f"ecomrec stage {day}") as connection:
                 scratch.stream(scratch.good(wanted), [day], lambda stream: database.copy_in(connection, table, columns, stream))
+
+        with stages.stage("copy"):
+            for day in sorted(files):
+                copy_good(scratch, day, counts[day], partial(copy, day))
         with stages.stage("checks"):
             if library.ident:
                 library.join()

@@ -19,6 +19,7 @@ from ecomrec.errors import DatabaseDown, EcomrecError, InputError, ValidationFai
 from ecomrec.ingest import manifest, schema
 from ecomrec.ingest.files import STAYS, days_between, delivered
 from ecomrec.ingest.numbers import numbers
+from ecomrec.ingest.poison import copy_good
 from ecomrec.ingest.scratch import GOOD, Counts, Scratch, open_scratch
 from ecomrec.ingest.stages import Stages, warm_up
 from ecomrec.ingest.staging import Indexing, leaf, staging_table
@@ -27,7 +28,6 @@ from ecomrec.settings import Settings
 from ecomrec.store import open_store
 
 BATCH_DAYS, BATCH_BYTES = 45, 400_000_000  # what load_history stages and validates together: days, bytes of files
-POISON = 100  # rows of a day that Postgres may refuse one by one before the day is given up
 SWAP_SECONDS = 1800  # how long a swap waits, a little at a time, for readers that hold core.events
 COLUMNS = ("event_day", *EVENTS.fields)
 COUNTED = ("files", "rows_read", "rows_loaded", "rows_rejected", "rows_dropped", "rows_duplicate")
@@ -97,7 +97,11 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
         with staging_table(settings, "events", "ingest/create_staged_days") as table:
             with stages.stage("copy"):
                 for day in staged:
-                    _stage(settings, scratch, table, day, counts[day])
+                    try:
+                        _stage(settings, scratch, table, day, counts[day])
+                    except ValidationFailed as error:
+                        refused[day] = error
+            staged = [day for day in staged if day not in refused]
             with stages.stage("transforms"):
                 if staged:
                     transforms.make(settings, scratch.duck, scratch.events(staged), staged)
@@ -167,20 +171,14 @@ def _contract(settings: Settings, scratch: Scratch, day: str, count: Counts, fat
 def _stage(settings: Settings, scratch: Scratch, table: str, day: str, count: Counts) -> None:
     """COPYs the day's good rows into a partition of the staging table. A row that Postgres does not take is set aside too."""
     query, target = scratch.good(", ".join(("day", *EVENTS.fields)).replace("context", "coalesce(context, '{}')")), leaf(table, day)
-    while True:
-        try:
-            with database.connect(settings.shop_dsn, application=f"ecomrec stage {day}") as connection:
-                database.execute(connection, "ingest/create_staged_day", {"day": day}, leaf=target)
-                scratch.stream(query, [day], lambda stream: database.copy_in(connection, target, COLUMNS, stream, freeze=True))
-                database.execute(connection, "ingest/attach_staged_day", {"day": day}, table=table, leaf=target)
-            return
-        except psycopg2.DataError as error:
-            line = database.copy_line(error)
-            if line is None or count.reasons.get("Postgres does not take it", 0) >= POISON:
-                raise
-            scratch.refuse(day, line, f"Postgres does not take it: {error.diag.message_primary}")
-            count.good, count.rejected = count.good - 1, count.rejected + 1
-            count.reasons["Postgres does not take it"] = count.reasons.get("Postgres does not take it", 0) + 1
+
+    def copy() -> None:
+        with database.connect(settings.shop_dsn, application=f"ecomrec stage {day}") as connection:
+            database.execute(connection, "ingest/create_staged_day", {"day": day}, leaf=target)
+            scratch.stream(query, [day], lambda stream: database.copy_in(connection, target, COLUMNS, stream, freeze=True))
+            database.execute(connection, "ingest/attach_staged_day", {"day": day}, table=table, leaf=target)
+
+    copy_good(scratch, day, count, copy)
 
 
 def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: Counts, result, error: EcomrecError | None, facts: dict) -> None:

@@ -174,10 +174,10 @@ class Scratch:
         return self.duck.execute("SELECT shape, NOT list_contains(?::INTEGER[], file) AS typed, count(*) FROM parsed WHERE day = ?::DATE AND shape IS NOT NULL "
                                  "GROUP BY shape, typed", [typeless, day]).fetchall()
 
-    def example(self, day: str) -> str:
-        """The day's most frequent reason, with the first place where it occurs."""
-        number, line, reason = self.duck.execute(f"SELECT file, line, reason FROM ({self.refused()}) ORDER BY count(*) OVER (PARTITION BY reason) DESC, reason, file, line LIMIT 1",
-                                                 [day]).fetchone()
+    def example(self, day: str, beginning: str = "") -> str:
+        """The day's most frequent reason, of those that begin so, with the first place where it occurs."""
+        number, line, reason = self.duck.execute(f"SELECT file, line, reason FROM ({self.refused()}) WHERE starts_with(reason, ?) ORDER BY count(*) OVER (PARTITION BY reason) DESC, reason, file, line LIMIT 1",
+                                                 [day, beginning]).fetchone()
         return f"{reason} ({self.files[number].key} line {line})"
 
     def refused(self) -> str:
@@ -203,7 +203,7 @@ class Scratch:
 
     def refuse(self, day: str, line: int, reason: str) -> None:
         """Sets aside the good row that ends on `line` (from 1) of what `stream` made of the day: a text may span lines."""
-        texts = ", ".join(name for name, kind in self.contract.fields.items() if kind.duckdb == "VARCHAR")
+        texts = ", ".join(name for name, kind in self.contract.fields.items() if kind.duckdb in ("VARCHAR", "JSON"))
         (row,) = self.duck.execute(f"""
             SELECT row FROM (SELECT row, sum(1 + length(texts) - length(replace(texts, chr(10), ''))) OVER (ORDER BY row) AS ends
                              FROM ({self.good(f"rowid AS row, concat({texts}) AS texts")})) WHERE ends >= ? ORDER BY row LIMIT 1""", [day, line]).fetchone()

@@ -26,7 +26,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, keys: Pseudonyms, field: User
     connection.create_function("scrub_text", lru_cache(REMEMBERED)(pii.scrub), ["VARCHAR"], "VARCHAR")
     connection.create_function("scrub_object", pii.scrub_json, ["VARCHAR"], "VARCHAR")
     connection.create_function("scrubbed_refusal", lambda payload: refusal(payload, keys, field, plain), ["VARCHAR"], "VARCHAR")
-    connection.create_function("hide_user", lambda text, raw: pii.dump(_without(json.loads(text), raw, keys.of(raw))), ["VARCHAR", "VARCHAR"], "VARCHAR")
+    connection.create_function("hide_user", lambda text, raw: _without(text, raw, keys.of(raw)), ["VARCHAR", "VARCHAR"], "VARCHAR")
     holds = f"{len(keys.keys)} > 0 AND length(id) >= {MIN_WORD} AND contains(CAST(t AS VARCHAR), id)"
     for name, condition, then in (("scrubbed(t)", f"regexp_matches(CAST(t AS VARCHAR), '{pii.MAYBE}')", "scrub_text(CAST(t AS VARCHAR))"),
                                   ("scrubbed_json(t)", f"regexp_matches(CAST(t AS VARCHAR), '{pii.MAYBE}')", "scrub_object(CAST(t AS VARCHAR))"),
@@ -42,21 +42,22 @@ def refusal(payload: str, keys: Pseudonyms, field: UserField, plain: frozenset[t
     try:
         row = json.loads(payload)
         if isinstance(row, dict):
-            return pii.scrub_json(pii.dump(_disguised(row, keys, field, plain) if keys.keys else row))
+            return pii.scrub_json(_disguised(row, keys, field, plain) if keys.keys else pii.dump(row))
     except (ValueError, RecursionError):
         pass
     return outline(payload) if keys.keys else pii.scrub(payload)
 
 
-def _disguised(row: dict, keys: Pseudonyms, field: UserField, plain: frozenset[tuple[str, ...]]) -> dict:
+def _disguised(row: dict, keys: Pseudonyms, field: UserField, plain: frozenset[tuple[str, ...]]) -> str:
     if raw := field.of(row):
         field.put(row, keys.of(raw))
-        return _without(row, raw, keys.of(raw)) if len(raw) >= MIN_WORD else row
+        shown = pii.dump(row)
+        return _without(shown, raw, keys.of(raw)) if len(raw) >= MIN_WORD else shown
     hidden: set[str] = set()
-    row = _outlined(row, plain, (), hidden)
+    shown = pii.dump(_outlined(row, plain, (), hidden))
     for text in sorted(hidden, key=len, reverse=True):  # event_id may be made of the user's
-        row = _without(row, text, outline(text))
-    return row
+        shown = _without(shown, text, outline(text))
+    return shown
 
 
 def _outlined(value, plain: frozenset[tuple[str, ...]], path: tuple[str, ...], hidden: set[str]):
@@ -81,12 +82,6 @@ def outline(text: str) -> str:
     return re.sub(r"\d", "9", re.sub(r"[^\W\d_]", "a", text))
 
 
-def _without(value, raw: str, pseudonym: str):
-    match value:
-        case str():
-            return value.replace(raw, pseudonym)
-        case list():
-            return [_without(part, raw, pseudonym) for part in value]
-        case dict():
-            return {name: _without(part, raw, pseudonym) for name, part in value.items()}
-    return pseudonym if str(value) == raw else value
+def _without(text: str, raw: str, pseudonym: str) -> str:
+    """A JSON text with the pseudonym wherever the raw id stands among its values."""
+    return pii.rewrite(text, lambda value: value.replace(raw, pseudonym), lambda number: pseudonym if number == raw else number)

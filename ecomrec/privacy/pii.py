@@ -10,6 +10,7 @@ word such as "tel" or "手机". What a shop's own numbers look like (EAN, order 
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
@@ -18,6 +19,7 @@ MAYBE = (rf"[@＠]|[(\[]\s?[aA][tT]\s?[)\]]| [aA][tT] \S{{1,64}} [dD][oO][tT] |\
          r"|\p{L}\s?\p{Nd}(?:\s?\p{Nd}){5}|\p{L}{6}\p{Nd}\p{Nd}\p{L}\p{Nd}")
 _MAYBE = re.compile(MAYBE.replace(r"\p{Nd}", r"\d").replace(r"\p{L}", r"[^\W\d_]"))
 
+VALUES = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?|-?\d[\d.eE+\-]*')  # texts, also the names before a colon, and numbers of a JSON text
 SURROGATES = re.compile("[\ud800-\udfff]")
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−－﹣"), "-")
 _CJK = "぀-ヿ㐀-鿿가-힣"  # Chinese and Japanese write without spaces: what stands before an address is not part of it
@@ -104,30 +106,27 @@ def scrub_json(text: str) -> str:
     """A JSON text whose string and whole-number values are scrubbed; names stay. The same text when there is nothing in it."""
     if not _MAYBE.search(text):
         return text
-    value = json.loads(text)
-    clean = _walk(value)
-    return text if clean == value else dump(clean)
+    clean = rewrite(text, scrub, lambda number: scrub(number) if number.lstrip("-").isdigit() else number)
+    return text if clean == text else clean
+
+
+def rewrite(text: str, texts: Callable[[str], str], numbers: Callable[[str], str]) -> str:
+    """A JSON text with what `texts` and `numbers` make of its values. All else stands as it stood: read and written again, 1e400 would become Infinity, which is no JSON."""
+    def one(found: re.Match) -> str:
+        token = found[0]
+        if found[1] is not None:
+            return token
+        value = json.loads(token) if token[0] == '"' else token
+        made = texts(value) if token[0] == '"' else numbers(value)
+        return token if made == value else dump(made)
+
+    return VALUES.sub(one, text)
 
 
 def dump(value: Any) -> str:
     """Compact JSON. A lone half of a surrogate pair, which no UTF-8 can hold, stays the escape that it was."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if not SURROGATES.search(text) else json.dumps(value, separators=(",", ":"))
-
-
-def _walk(value: Any) -> Any:
-    match value:
-        case str():
-            return scrub(value)
-        case bool() | float() | None:
-            return value
-        case int():
-            clean = scrub(str(value))
-            return value if clean == str(value) else clean
-        case list():
-            return [_walk(part) for part in value]
-        case _:
-            return {name: _walk(part) for name, part in value.items()}
 
 
 def _plain(text: str) -> str:

@@ -237,6 +237,8 @@ def _observed(check: dict, result) -> str:
     said = result.result
     if "unexpected_count" not in said:
         return f"{said.get('observed_value')} rows found"
+    if not said["element_count"]:  # of no rows Great Expectations counts nothing
+        return "no rows"
     observed = f"{said['unexpected_count']:,} of {said['element_count']:,} rows are not so"
     if said.get("partial_unexpected_list") and check.get("column") in SAMPLED:
         observed += f", for example {said['partial_unexpected_list'][0]!r}"

@@ -264,6 +264,23 @@ def test_a_bad_catalogue_leaves_the_old_one(shop):
     assert rows(shop.shop_dsn, "SELECT file, line FROM ops.rejected_rows") == [(f"raw/catalog/dt={NEXT}/snapshot-000.jsonl.gz", 1)]
 
 
+def test_a_snapshot_that_the_mapping_leaves_out_as_a_whole_deletes_nothing_and_a_delta_may_be_empty(shop, tmp_path):
+    mapping = tmp_path / "shop.toml"
+    mapping.write_text('[[catalog.drop]]\nwhen = {title = "^Thing"}\nreason = "not sold here"\n')
+    deliver(shop, [product("a"), product("b")], DAY, "catalog", "snapshot-000.jsonl.gz")
+    ingest.load_catalog(shop, DAY)
+    strict = shop.model_copy(update={"mapping": str(mapping)})
+    deliver(shop, [product("a"), product("b")], NEXT, "catalog", "snapshot-000.jsonl.gz")
+    with pytest.raises(InputError, match=f"the snapshot of {NEXT} has no product: of its 2 rows the mapping leaves out 2") as raised:
+        ingest.load_catalog(strict, NEXT, accept_anyway="the checks are too strict")
+    assert str(mapping) in raised.value.remedy
+    assert history(shop) == [("a", DAY, None, 1.0, False), ("b", DAY, None, 1.0, False)]
+    assert rows(shop.shop_dsn, "SELECT day::text, state FROM ops.loads WHERE kind = 'catalog' ORDER BY 1") == [(DAY, "loaded"), (NEXT, "refused")]
+    deliver(shop, [product("a", price=2.0)], "2017-03-03", "catalog", "delta-000.jsonl.gz")
+    assert ingest.load_catalog(strict, "2017-03-03")["rows_dropped"] == 1
+    assert history(shop) == [("a", DAY, None, 1.0, False), ("b", DAY, None, 1.0, False)]
+
+
 def test_a_deletion_needs_no_title(shop):
     deliver(shop, [product("a"), product("b")], DAY, "catalog", "snapshot-000.jsonl.gz")
     deliver(shop, [{"item_id": "a", "deleted": True}], NEXT, "catalog", "delta-000.jsonl.gz")

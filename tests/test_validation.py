@@ -125,6 +125,17 @@ def test_the_shops_own_checks_replace_add_and_switch_off(shop, tmp_path):
         validation.suite_of(shop, "events")
 
 
+def test_an_empty_snapshot_counts_as_one_of_no_products(shop):
+    from ecomrec.ingest.staging import staging_table
+    from tests.test_ingest import NEXT, product
+
+    deliver(shop, [product(f"i{n}") for n in range(20)], DAY, "catalog", "snapshot-0.jsonl.gz")
+    ingest.load_catalog(shop, DAY)
+    with staging_table(shop, "catalog", "ingest/create_staging", model="core.items") as table:
+        found = validation.validate(shop, table, "catalog", "loaded_day", [NEXT], [NEXT])[NEXT]
+    assert found.failed == ["a snapshot keeps most of the catalogue (70 %): products 0, the day before 20"]
+
+
 def test_a_snapshot_that_lost_half_of_the_shop_is_refused(shop):
     from tests.test_ingest import NEXT, product
 

@@ -1,13 +1,13 @@
+-- A day without rows counts too: a snapshot that is empty must not pass for one that was not compared.
 -- known_rows: what the catalogue held on the day before, for snapshots only: a delta is as long as it likes.
 INSERT INTO {statistics} (kind, day, dimension, value, amount)
 WITH days AS (
-    SELECT loaded_day AS day, count(*) AS rows, count(DISTINCT item_id) AS items, count(*) FILTER (WHERE NOT deleted) AS live,
+    SELECT asked.day, count(item_id) AS rows, count(DISTINCT item_id) AS items, count(*) FILTER (WHERE NOT deleted) AS live,
            count(*) FILTER (WHERE NOT in_stock AND NOT deleted) AS out_of_stock, count(price) FILTER (WHERE NOT deleted) AS price,
            count(brand) FILTER (WHERE NOT deleted) AS brand, percentile_cont(0.5) WITHIN GROUP (ORDER BY price) FILTER (WHERE NOT deleted) AS median,
-           loaded_day = ANY(%(whole)s::date[]) AS whole
-    FROM {table}
-    WHERE loaded_day = ANY(%(days)s::date[])
-    GROUP BY loaded_day
+           asked.day = ANY(%(whole)s::date[]) AS whole
+    FROM unnest(%(days)s::date[]) AS asked (day) LEFT JOIN {table} ON loaded_day = asked.day
+    GROUP BY asked.day
 )
 SELECT 'catalog', d.day, n.dimension, n.value, n.amount
 FROM days d CROSS JOIN LATERAL (VALUES

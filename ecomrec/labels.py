@@ -151,7 +151,7 @@ def back_off(support: dict[str, int], minimum: int) -> dict[str, str]:
     target = {}
     for category in support:
         now = category
-        while now in moved:
+        while now and now in moved:
             now = moved[now]
         if now:
             target[category] = now

@@ -286,3 +286,13 @@ def test_a_deletion_needs_no_title(shop):
     deliver(shop, [{"item_id": "a", "deleted": True}], NEXT, "catalog", "delta-000.jsonl.gz")
     ingest.load_catalog_history(shop, DAY, NEXT, echo=lambda line: None)
     assert rows(shop.shop_dsn, "SELECT title, deleted FROM core.items WHERE item_id = 'a'") == [("Thing a", True)]
+
+
+def test_a_deletion_keeps_the_last_title_and_the_last_category_each_by_itself(shop):
+    deliver(shop, [product("a", category="Home"), product("b", category="Home"), product("c")], DAY, "catalog", "snapshot-000.jsonl.gz")
+    deliver(shop, [{"item_id": "a", "title": "Milk", "deleted": True}, {"item_id": "b", "category": "Garden", "deleted": True},
+                   {"item_id": "new", "title": "Unknown", "deleted": True}], NEXT, "catalog", "delta-000.jsonl.gz")
+    ingest.load_catalog_history(shop, DAY, NEXT, echo=lambda line: None)
+    expected = [("a", "Milk", "Home"), ("b", "Thing b", "Garden"), ("new", "Unknown", "")]
+    assert rows(shop.shop_dsn, "SELECT item_id, title, category FROM core.items WHERE deleted ORDER BY 1") == expected
+    assert rows(shop.shop_dsn, "SELECT item_id, title, category FROM core.item_history WHERE deleted ORDER BY 1") == expected

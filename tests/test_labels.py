@@ -134,6 +134,14 @@ def test_rare_categories_join_their_nearest_parent_with_enough_labels():
     assert labels.back_off(support, 5) == {"a/b/c": "a/b", "a/b/d": "a/b", "a/e": "a/e"}
     assert labels.back_off(support, 3) == {"a/b/c": "a/b/c", "a/e": "a/e", "f/g": "f", "f": "f"}
     assert labels.back_off({}, 5) == {}
+    assert labels.back_off({"": 2, "/a": 1, "b": 9}, 5) == {"b": "b"}, "a category without a name ends, and joins nothing"
+
+
+def test_a_product_without_a_category_labels_nothing(shop, write, tmp_path):
+    with psycopg2.connect(shop.shop_dsn) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE core.items SET category = '' WHERE item_id = 'bread'; UPDATE core.item_history SET category = '' WHERE item_id = 'bread'")
+    write([("2026-03-01", 0, "u", "s", "search", "loaf"), ("2026-03-01", 1, "u", "s", "click", "bread"), ("2026-03-01", 2, "u", "s", "search", "milk"), ("2026-03-01", 3, "u", "s", "click", "milk")])
+    assert {query for _, query, _ in labelled(shop, tmp_path)} == {"milk"}
 
 
 def test_an_unknown_category_of_the_test_days_stays_to_be_missed(shop, tmp_path, small_support):

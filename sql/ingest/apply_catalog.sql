@@ -5,11 +5,11 @@ INSERT INTO said
 SELECT item_id, title, description, category, brand, price, currency, image_url, attributes, in_stock, %(day)s::date, true, %(day)s::date
 FROM (SELECT DISTINCT ON (item_id) * FROM core.item_history WHERE %(whole)s AND valid_from < %(day)s ORDER BY item_id, valid_from DESC) known
 WHERE NOT deleted AND NOT EXISTS (SELECT FROM said s WHERE s.item_id = known.item_id);
--- A deletion may come without title and category: keep the last ones known.
-UPDATE said s SET title = h.title, category = h.category
-FROM (SELECT DISTINCT ON (item_id) * FROM core.item_history
-      WHERE valid_from < %(day)s AND item_id IN (SELECT item_id FROM said WHERE deleted AND title = '') ORDER BY item_id, valid_from DESC) h
-WHERE h.item_id = s.item_id AND s.deleted AND s.title = '';
+-- A deletion may come without title or category: each by itself keeps the last one known.
+UPDATE said s SET
+    title = coalesce(nullif(s.title, ''), (SELECT h.title FROM core.item_history h WHERE h.item_id = s.item_id AND h.valid_from < %(day)s AND h.title <> '' ORDER BY h.valid_from DESC LIMIT 1), ''),
+    category = coalesce(nullif(s.category, ''), (SELECT h.category FROM core.item_history h WHERE h.item_id = s.item_id AND h.valid_from < %(day)s AND h.category <> '' ORDER BY h.valid_from DESC LIMIT 1), '')
+WHERE s.deleted AND '' IN (s.title, s.category);
 ANALYZE said;
 
 -- History: take back what this day said before, say it anew where it differs from the version before, and mend the chain.

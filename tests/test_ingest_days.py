@@ -2,12 +2,15 @@
 
 import itertools
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
 from ecomrec import ingest
 from ecomrec.errors import ValidationFailed
-from ecomrec.ingest import manifest, schema
+from ecomrec.ingest import events, manifest, schema
 from tests.shopdata import rows
 from tests.test_ingest import DAY, NEXT, deliver, event, live
 
@@ -45,6 +48,25 @@ def test_an_event_that_two_folders_bring_is_counted_once_in_its_own_day(shop, or
     for day in order:
         ingest.load_events(shop, day)
     assert live(shop) == before
+
+
+@pytest.mark.parametrize("days", [(DAY, "2017-03-11"), (DAY, NEXT), (DAY, DAY)])
+def test_two_loads_at_once_take_turns_at_the_end(shop, monkeypatch, days):
+    swap, both = events._swap, Barrier(2)
+    for day in days:
+        deliver(shop, [event(n, day) for n in range(50)], day)
+        ingest.load_events(shop, day)
+        deliver(shop, [event(n, day, quantity=3) for n in range(60)], day)
+
+    def together(*given):
+        with suppress(BrokenBarrierError):
+            both.wait(5)
+        swap(*given)
+
+    monkeypatch.setattr(events, "_swap", together)
+    with ThreadPoolExecutor(2) as pool:
+        assert [done["rows_loaded"] for done in pool.map(lambda day: ingest.load_events(shop, day), days)] == [60, 60]
+    assert rows(shop.shop_dsn, "SELECT event_day::text, count(*), min(quantity) FROM core.events GROUP BY 1 ORDER BY 1") == [(day, 60, 3.0) for day in sorted(set(days))]
 
 
 def test_a_day_without_a_needed_field_is_refused_by_name_before_anything_is_loaded(shop):

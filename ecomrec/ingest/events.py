@@ -28,6 +28,7 @@ from ecomrec.settings import Settings
 from ecomrec.store import open_store
 
 BATCH_DAYS, BATCH_BYTES = 45, 400_000_000  # what load_history stages and validates together: days, bytes of files
+SWAP = "swap of core.events"  # the lock by which the last steps of loads take turns
 SWAP_SECONDS = 1800  # how long a swap waits, a little at a time, for readers that hold core.events
 COLUMNS = ("event_day", *EVENTS.fields)
 COUNTED = ("files", "rows_read", "rows_loaded", "rows_rejected", "rows_dropped", "rows_duplicate")
@@ -185,10 +186,15 @@ def _finish(settings: Settings, scratch: Scratch, table: str, day: str, count: C
     """One transaction: the day's partition (unless refused), its load, its files, its checks, its rejected rows."""
     stages: Stages = facts["stages"]
     with database.connect(settings.shop_dsn, application=f"ecomrec load {day}") as connection:
-        tombstones.shield(connection, facts["keys"])
+        # All locks first, in one order everywhere: the erasure's barrier, days, swaps, later the months of the daily tables. Whoever has touched core.events
+        # and then waits for another load, which in the end takes the table for itself alone, waits for ever.
+        tombstones.shield(connection)
         # The neighbours too, in order: an event that both days' folders bring must end in one of them.
         for near in (-1, 0, 1):
             database.lock(connection, f"events {date.fromisoformat(day) + timedelta(days=near)}")
+        if error is None:
+            database.lock(connection, SWAP)
+        tombstones.same_key(connection, facts["keys"])
         if error is None:
             staged = count.good
             count.duplicate, count.good = _once(settings, connection, scratch, table, day, count)

@@ -32,10 +32,14 @@ def erased(settings: Settings) -> list[str]:
         return [row["user_id"] for row in database.query(connection, "privacy/erased")]
 
 
-def shield(connection, keys: pseudonyms.Pseudonyms | None = None) -> None:
-    """From here to the end of the transaction an erasure waits. Raises SettingsError when the ids were made with `keys` and the key has changed since."""
+def shield(connection) -> None:
+    """From here to the end of the transaction an erasure waits, and a change of the key."""
     database.lock_shared(connection, BARRIER)
-    if keys is not None and pseudonyms.remembered(connection) != keys.fingerprint():
+
+
+def same_key(connection, keys: pseudonyms.Pseudonyms) -> None:
+    """Raises SettingsError when the ids were made with `keys` and the key has changed since. It looks at core.events: whoever has to wait for a lock asks this afterwards."""
+    if pseudonyms.remembered(connection) != keys.fingerprint():
         raise SettingsError("the key of the user ids was changed while this ran", "run it again with the new ECOMREC_USER_KEY; nothing of it was kept")
 
 

@@ -126,7 +126,7 @@ def test_what_was_written_under_the_old_key_is_refused_after_a_rotation(shop):
     before = pseudonyms.checked(shop)
     rotate(longer(shop), "test", quiet)
     with pytest.raises(SettingsError, match="was changed while this ran"), connect(shop.shop_dsn) as connection:
-        tombstones.shield(connection, before)
+        tombstones.same_key(connection, before)
 
 
 def test_the_shops_own_pseudonyms_have_no_key_to_rotate(shop):

@@ -128,7 +128,7 @@ def _check_mapping(settings: Settings, mapping: Path, sample: Path, kind: str, d
     with open_scratch(settings, CONTRACTS[kind], read) as scratch:
         found = recognise(day or "1970-01-01", Object(str(sample), sample.stat().st_size, ""), sample)
         scratch.read([found], any_day=not day)
-        scratch.mark_duplicates("first" if kind == "events" else "last")
+        scratch.mark_duplicates()
         counted = scratch.duck.execute("""
             SELECT CASE WHEN rowid IN (SELECT row FROM doubles) THEN 'twice' WHEN dropped IS NOT NULL THEN 'dropped: ' || dropped
                         WHEN reason IS NOT NULL THEN 'refused: ' || split_part(reason, ': ', 1) ELSE 'good' END AS what, count(*) FROM parsed GROUP BY what ORDER BY 2 DESC""").fetchall()

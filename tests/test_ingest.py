@@ -264,6 +264,15 @@ def test_a_bad_catalogue_leaves_the_old_one(shop):
     assert rows(shop.shop_dsn, "SELECT file, line FROM ops.rejected_rows") == [(f"raw/catalog/dt={NEXT}/snapshot-000.jsonl.gz", 1)]
 
 
+def test_a_delta_beside_a_snapshot_is_newer_and_then_the_newest_row_stays(shop):
+    deliver(shop, [product("a"), product("b"), product("c"), product("d", updated_at=None)], DAY, "catalog", "snapshot-000.jsonl.gz")
+    deliver(shop, [product("a", price=2.0, updated_at=None), product("b", price=3.0, updated_at=f"{DAY}T09:00:00Z"), product("b", price=2.0, updated_at=f"{DAY}T08:00:00Z"),
+                   product("c", price=2.0), product("c", price=3.0), product("e", price=2.0), product("e", price=3.0, updated_at=None)], DAY, "catalog", "delta-000.jsonl.gz")
+    done = ingest.load_catalog(shop, DAY)
+    assert (done["rows_loaded"], done["rows_duplicate"]) == (5, 6)
+    assert rows(shop.shop_dsn, "SELECT item_id, price FROM core.items ORDER BY 1") == [("a", 2.0), ("b", 3.0), ("c", 3.0), ("d", 1.0), ("e", 2.0)]
+
+
 def test_a_snapshot_that_the_mapping_leaves_out_as_a_whole_deletes_nothing_and_a_delta_may_be_empty(shop, tmp_path):
     mapping = tmp_path / "shop.toml"
     mapping.write_text('[[catalog.drop]]\nwhen = {title = "^Thing"}\nreason = "not sold here"\n')

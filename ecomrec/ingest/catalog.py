@@ -8,7 +8,7 @@ from ecomrec import database, validation
 from ecomrec.contract import CATALOG
 from ecomrec.errors import EcomrecError, InputError, ValidationFailed
 from ecomrec.ingest import manifest, schema
-from ecomrec.ingest.files import File, days_between
+from ecomrec.ingest.files import days_between
 from ecomrec.ingest.poison import copy_good
 from ecomrec.ingest.scratch import Counts, Scratch, open_scratch
 from ecomrec.ingest.stages import Stages, warm_up
@@ -53,7 +53,7 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
     with open_scratch(settings, CATALOG) as scratch:
         with stages.stage("parse"):
             files = _parse(settings, scratch, days, again, skip_missing, echo)
-            scratch.mark_duplicates(keep="last")
+            scratch.mark_duplicates()
             counts = {day: Counts() for day in files} | scratch.counts()
         facts = {"sums": manifest.hashes(scratch.files), "actor": actor, "fields": {}, "changes": {}, "results": {}}
         try:
@@ -88,11 +88,6 @@ def _parse(settings: Settings, scratch: Scratch, days: list[str], again: list[st
     return files
 
 
-def _whole(file: File) -> bool:
-    """True for a snapshot: what it leaves out is marked deleted."""
-    return file.key.rsplit("/", 1)[-1].startswith("snapshot")
-
-
 def _stage_and_apply(settings: Settings, scratch: Scratch, files: dict[str, list], counts: dict[str, Counts], facts: dict, stages: Stages, library, accept_anyway: str,
                      alone: Callable[[], bool]) -> None:
     """`alone()`: whether the days that came after these are still those that were read again."""
@@ -109,7 +104,7 @@ def _stage_and_apply(settings: Settings, scratch: Scratch, files: dict[str, list
         with stages.stage("checks"):
             if library.ident:
                 library.join()
-            snapshots = [day for day in sorted(files) if any(map(_whole, files[day]))]
+            snapshots = [day for day in sorted(files) if any(file.snapshot for file in files[day])]
             facts["results"] = validation.validate(settings, table, "catalog", "loaded_day", sorted(files), snapshots)
         for day, result in facts["results"].items():
             if result.failed and not accept_anyway:
@@ -157,7 +152,7 @@ def _check(settings: Settings, scratch: Scratch, counts: dict[str, Counts], acce
         if count.rejected > settings.max_rejected_share * count.read:
             raise ValidationFailed(f"the catalogue of {day}: {count.rejected:,} of {count.read:,} rows break the contract, for example: {scratch.example(day)}",
                                    f"mend the shop's export and run the day again; {STAYS}")
-        if not count.good and any(_whole(file) for file in scratch.files if file.day == day):  # a delta may well have nothing to say
+        if not count.good and any(file.snapshot for file in scratch.files if file.day == day):  # a delta may well have nothing to say
             raise InputError(f"the snapshot of {day} has no product: of its {count.read:,} rows the mapping leaves out {count.dropped:,} and {count.rejected:,} break the contract",
                              f"see [[catalog.drop]] of {scratch.mapping.name or 'the mapping'}; the whole catalogue would be marked deleted; {STAYS}")
         before = fields[day] or before

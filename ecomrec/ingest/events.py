@@ -86,7 +86,7 @@ def _load(settings: Settings, days: list[str], echo: Callable[[str], None], acto
             refused |= _parse(scratch, days)
             if gone := tombstones.erased(settings):
                 scratch.leave_out(gone)
-            scratch.mark_duplicates(keep="first")
+            scratch.mark_duplicates()
             counts = {day: Counts() for day in days} | scratch.counts()
         changes, fields = _schema(settings, scratch, [day for day in days if day not in refused])
         for day in days:

@@ -32,6 +32,11 @@ class File:
     format: str
     compression: str
 
+    @property
+    def snapshot(self) -> bool:
+        """Whether it is a whole catalogue: what it leaves out is marked deleted."""
+        return self.key.rsplit("/", 1)[-1].startswith("snapshot")
+
     def sha256(self) -> str:
         """Of the bytes that were read."""
         with self.path.open("rb") as stream:

@@ -142,9 +142,13 @@ class Scratch:
         """Drops the rows of people who were erased; nothing of what they did is kept."""
         self.duck.execute("UPDATE parsed SET dropped = 'erased on request', reason = NULL, payload = NULL WHERE user_id IN (SELECT unnest(?))", [users])
 
-    def mark_duplicates(self, keep: str) -> None:
-        """Makes the table `doubles`: the rowids of good rows whose key the day has already; the `first` or the `last` of them stays."""
-        key, order = self.contract.key, {"first": "file, rowid", "last": "file DESC, rowid DESC"}[keep]
+    def mark_duplicates(self) -> None:
+        """Makes the table `doubles`: the rowids of good rows whose key the day has already. Of events the first stays, of products what was said last:
+        a delta beside a snapshot is what changed after it, whatever their names are; then the newest row, then the last."""
+        key, order = self.contract.key, "file, rowid"
+        if self.contract.kind == "catalog":
+            snapshots = [number for number, file in enumerate(self.files) if file.snapshot]
+            order = f"list_contains({snapshots}::INTEGER[], file), updated_at DESC NULLS LAST, file DESC, rowid DESC"
         # A hash is small, so most keys are cleared without keeping their texts; only what collides is looked at.
         self.duck.execute(f"""
             CREATE TABLE doubles AS SELECT day, row FROM (

@@ -100,6 +100,18 @@ def test_every_way_to_write_a_time(mapped, tmp_path, form, zone, given):
     assert rows(mapped.shop_dsn, "SELECT event_time::text FROM core.events") == [("2017-03-01 10:30:00+00",)]
 
 
+@pytest.mark.parametrize(("form", "given", "other"), [("unix", 1488364200, (1488364200000000, 1488364200000, 10 ** 30)), ("unix_ms", 1488364200000, (1488364200, 1488364200000000, 10 ** 18))])
+def test_one_time_in_another_unit_is_set_aside_with_its_own_words(mapped, tmp_path, form, given, other):
+    (tmp_path / "mapping.toml").write_text(f"[events]\ntime_format = '{form}'\n")
+    row = {"event_id": "e", "event_time": given, "user_id": "u", "event_type": "click", "item_id": "i"}
+    deliver(mapped, [*({**row, "event_id": f"e{n}"} for n in range(400)), *({**row, "event_time": time} for time in other)])
+    done = ingest.load_events(mapped, DAY)
+    assert (done["rows_loaded"], done["rows_rejected"]) == (400, 3)
+    reasons = [reason for (reason,) in rows(mapped.shop_dsn, "SELECT reason FROM ops.rejected_rows ORDER BY line")]
+    assert all(reason.startswith(("event_time is not of this day: ", "event_time is not a time: ")) for reason in reasons), reasons
+    assert reasons[-1] == f"event_time is not a time: {other[-1]}"
+
+
 def test_check_mapping_shows_what_each_row_becomes(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")
     (tmp_path / "m.toml").write_text(MAPPING, encoding="utf-8")

@@ -126,7 +126,8 @@ def _time(mapping: Mapping, text: str) -> str:
     if not mapping.time_format and mapping.time_zone == "UTC":
         return text
     if mapping.time_format in EPOCHS:
-        return f"coalesce(strftime(make_timestamp(CAST(try_cast({text} AS DOUBLE) * {1_000_000 // EPOCHS[mapping.time_format]} AS BIGINT)), '%Y-%m-%dT%H:%M:%S.%fZ'), {text})"
+        instant = f"make_timestamp(CAST(try_cast({text} AS DOUBLE) * {1_000_000 // EPOCHS[mapping.time_format]} AS BIGINT))"
+        return f"coalesce(TRY(strftime({instant}, '%Y-%m-%dT%H:%M:%S.%fZ')), {text})"  # a number of another unit may be beyond all times
     parsed = f"try_strptime({text}, {_quote(mapping.time_format)})" if mapping.time_format else f"try_cast({text} AS TIMESTAMP)"
     zoned = "%z" in mapping.time_format
     instant = f"try_cast({parsed} AS TIMESTAMPTZ)" if zoned else f"timezone({_quote(mapping.time_zone)}, {parsed})"

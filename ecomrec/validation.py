@@ -71,6 +71,8 @@ def suite_of(settings: Settings, suite: str) -> list[dict]:
             found = tomllib.loads(content).get("expectation", [])
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{source} is not TOML: {error}", "mend the file and run the day again") from None
+        if not isinstance(found, list) or not all(isinstance(check, dict) for check in found):
+            raise InputError(f"{source}: `expectation` is not a list of checks", "begin each check with [[expectation]], in two pairs of brackets")
         for check in found:
             name = check.get("name")
             if not check.get("enabled", True):

@@ -123,6 +123,10 @@ def test_the_shops_own_checks_replace_add_and_switch_off(shop, tmp_path):
     path.write_text('[[expectation]]\nname = "no severity"\n')
     with pytest.raises(InputError, match=r"events\.toml: the check 'no severity'"):
         validation.suite_of(shop, "events")
+    for wrong in ('[expectation]\nname = "one pair of brackets"\n', 'expectation = ["a text"]\n'):
+        path.write_text(wrong)
+        with pytest.raises(InputError, match=r"events\.toml: `expectation` is not a list of checks"):
+            validation.suite_of(shop, "events")
 
 
 def test_an_empty_snapshot_counts_as_one_of_no_products(shop):

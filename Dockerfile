@@ -5,6 +5,9 @@ ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 \
     AIRFLOW_HOME=/home/ecomrec/airflow AIRFLOW__CORE__DAGS_FOLDER=/app/dags AIRFLOW__CORE__PLUGINS_FOLDER=/app/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False ECOMREC_HOME=/home/ecomrec/data
 
+# What a shop does is told to nobody.
+ENV AIRFLOW__USAGE_DATA_COLLECTION__ENABLED=False MLFLOW_DISABLE_TELEMETRY=true GX_ANALYTICS_ENABLED=false
+
 # A thread of OpenMP that waits must not hold a core that another task's would use (decision 54).
 ENV GOMP_SPINCOUNT=1000
 

@@ -324,6 +324,20 @@ def psql() -> None:
     os.execve(binary("psql"), ["psql", make_dsn(**place)], {**os.environ, **({"PGPASSWORD": password} if password else {})})
 
 
+@app.command("mlflow")
+def mlflow_pages(port: Annotated[int, typer.Option(help="Port of this machine that they are served on.")] = 5000) -> None:
+    """Serve MLflow's pages (versions, model cards, curves, pictures) until Ctrl-C; the databases must be up."""
+    from ecomrec.registry import bucket_environment
+    from ecomrec.runtime.airflow import program
+    from ecomrec.settings import sqlalchemy_url
+
+    effective = settings()
+    typer.echo(f"MLflow: http://{effective.airflow_host}:{port}")
+    # By the environment, which other users of the machine cannot read as they can a command line.
+    os.execve(program("mlflow"), ["mlflow", "server", "--host", effective.airflow_host, "--port", str(port), "--workers", "1"],
+              {**os.environ, **bucket_environment(effective), "MLFLOW_BACKEND_STORE_URI": sqlalchemy_url(effective.mlflow_dsn)})
+
+
 cli_ingest.add(app, settings)
 
 

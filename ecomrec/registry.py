@@ -17,6 +17,8 @@ from ecomrec.store import open_store
 
 __all__ = ["champion", "fetch", "find", "mirror", "promote", "register"]
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before anything imports it: what a shop does is told to nobody
+
 
 def register(settings: Settings, family: str, folder: Path, *, run_name: str, metrics: dict[str, float], tags: dict[str, str],
              papers: dict[str, str | Path] | None = None, curves: dict[str, list[float]] | None = None) -> dict:
@@ -114,14 +116,18 @@ def fetch(settings: Settings, uri: str) -> Path:
     return local
 
 
+def bucket_environment(settings: Settings) -> dict[str, str]:
+    """The bucket's place and credentials as MLflow takes them: from nowhere else."""
+    secret = settings.s3_secret_access_key.get_secret_value() if settings.s3_secret_access_key else ""
+    given = {"MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url, "AWS_ACCESS_KEY_ID": settings.s3_access_key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": settings.s3_region}
+    return {name: value for name, value in given.items() if value}
+
+
 def _client(settings: Settings):
     import mlflow  # 5 s on two cores: only where the registry is really asked
 
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    # MLflow takes the bucket's credentials from nowhere else.
-    secret = settings.s3_secret_access_key.get_secret_value() if settings.s3_secret_access_key else ""
-    given = {"MLFLOW_S3_ENDPOINT_URL": settings.s3_endpoint_url, "AWS_ACCESS_KEY_ID": settings.s3_access_key_id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_DEFAULT_REGION": settings.s3_region}
-    os.environ.update({name: value for name, value in given.items() if value})
+    os.environ.update(bucket_environment(settings))
     if settings.s3_access_key_id:
         os.environ.pop("AWS_SESSION_TOKEN", None)  # of another key
     url = sqlalchemy_url(settings.mlflow_dsn)

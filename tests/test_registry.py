@@ -1,13 +1,21 @@
 """The registry keeps every version; its aliases follow what Postgres says serves."""
 
+import contextlib
+import os
 import secrets
+import socket
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
+import requests
 
-from ecomrec import artifact, champions, promotion, registry
+from ecomrec import artifact, champions, cli, promotion, registry
 from ecomrec.database import connect, execute
 from ecomrec.errors import AuditFailed, EcomrecError
+from ecomrec.settings import ROOT
 from tests.buckets import bucket, in_s3
 from tests.shopdata import rows
 
@@ -110,6 +118,35 @@ def test_a_bucket_whose_key_stands_in_the_settings_takes_and_gives_versions(shop
     named = shop.model_copy(update={name: getattr(there, name) for name in ("store_url", "s3_endpoint_url", "s3_region", "s3_access_key_id", "s3_secret_access_key")})
     version = register(named, model)
     assert version["uri"].startswith(there.store) and np.load(registry.fetch(named, version["uri"]) / "parts" / "table.npy").tolist() == [0, 1, 2]
+
+
+def test_mlflow_tells_nobody_what_a_shop_does():
+    code = "from ecomrec import registry; from mlflow.telemetry.utils import is_telemetry_disabled; print(is_telemetry_disabled())"
+    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}  # in a test or in CI it tells nothing anyway
+    assert subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True, check=True).stdout.strip() == "True"
+
+
+def test_its_pages_are_served_without_a_password_on_the_command_line(shop, model, monkeypatch):
+    version, asked = register(shop, model), {}
+    monkeypatch.setattr(cli, "settings", lambda: shop)
+    monkeypatch.setattr(os, "execve", lambda path, arguments, environment: asked.update(path=path, arguments=arguments, environment=environment))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    cli.mlflow_pages(port)
+    server = subprocess.Popen([asked["path"], *asked["arguments"][1:]], env=asked["environment"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and server.poll() is None:
+            with contextlib.suppress(requests.RequestException):
+                found = requests.get(f"http://127.0.0.1:{port}/api/2.0/mlflow/registered-models/search", timeout=10).json()
+                break
+            time.sleep(0.5)
+        assert [(each["name"], each["latest_versions"][0]["version"]) for each in found["registered_models"]] == [("recommender", version["version"])]
+    finally:
+        server.terminate()
+        server.wait(30)
+    assert "://" not in " ".join(asked["arguments"])
 
 
 def test_where_there_is_no_git_the_commit_is_unknown(monkeypatch):

@@ -56,6 +56,7 @@ def environment(settings: Settings, port: int) -> dict[str, str]:
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         "AIRFLOW_CONN_ECOMREC_DB": settings.shop_dsn,
         "ECOMREC_HOME": str(settings.home.resolve()),
         "GIT_PYTHON_REFRESH": "quiet",

@@ -62,16 +62,16 @@ def _recommender(settings: Settings, place: Path, folder: Path, champion: Path |
     of_user = dataset.segments(place)
     segments = _largest(np.array([of_user.get(user, "") for user in table["unit"].to_pylist()]))
     shelves = _shelves(place, len(sold), int(held["items"].max(initial=0)))
+    parts = {"head products": head[held["items"]], "tail products": ~head[held["items"]] & (held["items"] < len(sold)),
+             **{f"products of {shelf}": rows for shelf, rows in _largest(shelves[held["items"]]).items()}}
+    products = {part: metrics.wanted(owner[rows], held["items"][rows]) for part, rows in parts.items()}
     for name, ranked in lists.items():
         mean = _quality(ranked, held["offsets"], held["items"])
         for part, rows in (("new users", known == 0), ("light users", (known > 0) & (known <= LIGHT)), ("heavy users", known >= HEAVY)):
             columns[f"{part}|{name}"] = np.where(rows, mean, np.nan)
         for segment, rows in segments.items():
             columns[f"segment {segment}|{name}"] = np.where(rows, mean, np.nan)
-        products = [("head products", head[held["items"]]), ("tail products", ~head[held["items"]] & (held["items"] < len(sold)))]
-        products += [(f"products of {shelf}", rows) for shelf, rows in _largest(shelves[held["items"]]).items()]
-        for part, wanted in products:
-            users, offsets, items = metrics.wanted(owner[wanted], held["items"][wanted])
+        for part, (users, offsets, items) in products.items():
             columns[f"{part}|{name}"] = np.full(len(known), np.nan)
             columns[f"{part}|{name}"][users] = _quality(ranked[users], offsets, items)
     drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(known))[:SAMPLE])

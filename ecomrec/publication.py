@@ -53,6 +53,12 @@ def open_publication(settings: Settings, run_key: str, day: str, model_version: 
     return {**row, "day": day, "model_version": model_version, "shards": shards}
 
 
+def lived(connection, publication_id: int) -> dict | None:
+    """What `go_live` returned, where the publication is live or was until another took its place."""
+    [found] = database.query(connection, "publish/state", {"publication_id": publication_id})
+    return {"publication_id": publication_id, "users": found["users"], "seconds": 0.0} if found["state"] in ("live", "superseded") else None
+
+
 def hold(connection, publication_id: int) -> None:
     """For whoever writes its tables: nobody makes it live before this transaction ends.
 
@@ -119,9 +125,8 @@ def go_live(settings: Settings, publication_id: int, found: dict, *, older: bool
     with database.connect(settings.shop_dsn, application="ecomrec publish") as connection:
         database.lock(connection, "go live")
         may(connection)
-        [now] = database.query(connection, "publish/state", {"publication_id": publication_id})
-        if now["state"] in ("live", "superseded"):  # twice is once; of what was live long ago the rows are gone
-            return {"publication_id": publication_id, "users": now["users"], "seconds": round(time.monotonic() - started, 3)}
+        if done := lived(connection, publication_id):  # twice is once; of what was live long ago the rows are gone
+            return done
         with connection.cursor() as cursor:
             cursor.execute(LOCK_TIMEOUT)
         if not database.query(connection, "publish/attached", partitions)[0]["partitions"]:

@@ -20,13 +20,12 @@ from ir_measures import nDCG
 
 from ecomrec.errors import InputError
 from ecomrec.models.encoder import layer_groups, load_encoder, merge, precision, prepare, warm_linear
-from ecomrec.models.tokens import pad
 from ecomrec.progress import Progress
 from ecomrec.search import hybrid, synthetic
 from ecomrec.search.lexical import Lexical, words
 from ecomrec.search.pairs import Products, products, recipe
 from ecomrec.settings import Settings
-from ecomrec.text import pooled, vectors_of
+from ecomrec.text import padded, pooled, vectors_of
 
 Echo = Callable[[str], None]
 K = 10
@@ -267,7 +266,7 @@ def _likeness(kinds: list[list[str]], shop: Products, encoder, tokenizer, rules:
 
 
 def _embed(encoder, tokenizer, texts: list[str], most: int, device: str = "cpu") -> torch.Tensor:
-    return pooled(encoder, *(torch.from_numpy(part).to(device) for part in pad(tokenizer(texts, truncation=True, max_length=most)["input_ids"])))
+    return pooled(encoder, *padded(tokenizer(texts, truncation=True, max_length=most)["input_ids"], device))
 
 
 def _without(text: str, query: str) -> str:

@@ -73,7 +73,7 @@ def vectors_of(encoder: torch.nn.Module, tokenizer, texts: list[str], max_length
     return vectors[[where[text] for text in texts]]
 
 
-def padded(rows: list[list[int]], device: torch.device | str) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: list[list[int]], device: torch.device | str = "cpu") -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and mask, int64 [B, T]. Not by the tokenizer's own padding: one that was read back from its file need not know its encoder's token for that."""
     ids, mask = (torch.from_numpy(part).to(device) for part in pad(rows))
     return ids, mask

@@ -31,7 +31,7 @@ from ecomrec.search import hybrid
 from ecomrec.search.lexical import Lexical
 from ecomrec.search.pairs import products, recipe
 from ecomrec.settings import Settings
-from ecomrec.text import vectors_of
+from ecomrec.text import padded, vectors_of
 
 Echo = Callable[[str], None]
 PARITY = 0.9999  # least mean cosine of ONNX FP32 and PyTorch vectors
@@ -141,7 +141,7 @@ class Desk:
         if "distil" in wish:
             texts, vectors = self.transfer()
             tokens, model = self._tokens(tokenizer, texts), Pooled(student)
-            told = distil.fit(model, lambda rows: (None, model(*_inputs([tokens[row] for row in rows]))), [len(row) for row in tokens], None, vectors,
+            told = distil.fit(model, lambda rows: (None, model(*padded([tokens[row] for row in rows]))), [len(row) for row in tokens], None, vectors,
                               {**self.rules["compress"]["distil"], **wish["distil"]}, self.settings.seed, self.echo, wish["name"])
             facts = {"distilled_s": told["seconds"], "distilled_loss": told["loss"]}
         self._export(student, tokenizer, place / "model.onnx")
@@ -191,7 +191,7 @@ class Desk:
         texts, model = students.spread(self.transfer()[0], number), Pooled(copy.deepcopy(self.encoder).requires_grad_(True))
 
         def loss(rows: list[str]) -> torch.Tensor:
-            vectors = model(*_inputs(self._tokens(self.tokenizer, rows)))
+            vectors = model(*padded(self._tokens(self.tokenizer, rows)))
             return nn.functional.cross_entropy(vectors @ vectors.detach().T / self.rules["train"]["temperature"], torch.arange(len(rows)), reduction="sum")
 
         return prune.importance(model.encoder, (texts[first:first + size] for first in range(0, len(texts), size)), loss)
@@ -207,11 +207,7 @@ class Desk:
         axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            graph.export(Pooled(encoder), _inputs(self._tokens(tokenizer, ["a b", ""])), path, ["input_ids", "attention_mask"], ["vector"], axes)
-
-
-def _inputs(tokens: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    return tuple(torch.from_numpy(part) for part in pad(tokens))
+            graph.export(Pooled(encoder), padded(self._tokens(tokenizer, ["a b", ""])), path, ["input_ids", "attention_mask"], ["vector"], axes)
 
 
 def baselines(folder: Path, rules: dict, settings: Settings, day: str) -> None:
@@ -227,7 +223,7 @@ def baselines(folder: Path, rules: dict, settings: Settings, day: str) -> None:
     axes = {"input_ids": {0: "batch", 1: "length"}, "attention_mask": {0: "batch", 1: "length"}, "vector": {0: "batch"}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        graph.export(Pooled(encoder), _inputs(tokenizer(["a b", ""])["input_ids"]), zero / "model.onnx", ["input_ids", "attention_mask"], ["vector"], axes)
+        graph.export(Pooled(encoder), padded(tokenizer(["a b", ""])["input_ids"]), zero / "model.onnx", ["input_ids", "attention_mask"], ["vector"], axes)
     graph.quantise(zero / "model.onnx", "dynamic", list)
     (zero / "config.json").write_text(json.dumps({**fusion, "model": "model.onnx", "weight": 1.0}), encoding="utf-8")
     for place in (bm25, zero):

@@ -15,7 +15,7 @@ from ecomrec.errors import InputError
 from ecomrec.models.loading import load
 from ecomrec.privacy import tombstones
 from ecomrec.promotions import build as promotions
-from ecomrec.publication import audit, go_live, hold, open_publication, partition, prune, window
+from ecomrec.publication import audit, go_live, hold, lived, open_publication, partition, prune, window
 from ecomrec.recommend import catalogue as catalogues
 from ecomrec.recommend import kept, rules
 from ecomrec.recommend.shard import TABLES, one_thread, open_shop, score_shard, write_users
@@ -95,10 +95,10 @@ def publish(settings: Settings, made: dict, reason: str = "") -> dict:
     A try that was killed after it went live has only to tell it.
     """
     with database.connect(settings.shop_dsn, application="ecomrec refresh") as connection:
-        [done] = database.query(connection, "publish/state", {"publication_id": made["publication_id"]})
-    if done["state"] in ("live", "superseded"):
+        done = lived(connection, made["publication_id"])
+    if done:
         prune(settings)
-        return {"publication_id": made["publication_id"], "users": done["users"], "seconds": 0.0}
+        return done
     profiles.build(settings, made["publication_id"], made["day"])
     promotions.build(settings, made["publication_id"], made["day"])
     found = {**audit(settings, made["publication_id"], made["day"]), "refresh_of": made["live"], "reason": reason, "gone": len(made["gone"]), "other": len(made["other"])}
